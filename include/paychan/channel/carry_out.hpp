@@ -1,0 +1,95 @@
+// Carries out effects in the one order that is safe.  The only place where a step's wishes become deeds.
+#pragma once
+
+#include "paychan/channel/effects.hpp"
+#include "paychan/channel/record_io.hpp"
+
+namespace paychan::detail {
+
+/// The records that effects want on disk, as one batch: what never changes first, so that where a store takes them one
+/// by one a channel's record is never there without its contract.
+class put_batch {
+public:
+    /// Views the effects and `record`; both must stay until the batch is written.
+    /// first  the record_kind of the role's channel record; the kinds of its other records follow it
+    put_batch(const persist_set& what, const channel_record& record, record_kind channel_kind) {
+        const txid id = record.terms.contract.id;
+        const bool client = channel_kind == record_kind::client_channel;
+        add(client ? record_kind::client_contract : record_kind::server_contract, id, 1, what.contract);
+        add(record_kind::client_refund, id, 1, what.refund);
+        // Settlements may be rebuilt with another fee: the record's version orders them.
+        add(record_kind::server_settlement, id, record.version, what.settlement);
+        if (what.channel) {
+            encoded_ = write_record(record);
+            add(channel_kind, id, record.version, encoded_.view());
+        }
+    }
+    put_batch(const put_batch&) = delete;
+    put_batch& operator=(const put_batch&) = delete;
+
+    [[nodiscard]] std::span<const put_request> view() const { return {requests_.data(), count_}; }
+
+private:
+    void add(record_kind kind, const txid& id, std::uint64_t version, bytes_view bytes) {
+        if (!bytes.empty()) requests_[count_++] = {{kind, id}, version, bytes};
+    }
+
+    record_buffer encoded_;
+    std::array<put_request, 4> requests_{};
+    std::size_t count_ = 0;
+};
+
+/// The frames of effects, encoded before anything is persisted: a message that cannot be sent must not change the
+/// record.
+template <std::size_t Capacity>
+class frame_list {
+public:
+    /// Fails  too_long.  Nothing is kept then.
+    template <Codec C>
+    [[nodiscard]] result<void> encode(const bounded_list<wire::message, 2>& messages, C& codec) {
+        clear();
+        std::size_t used = 0;
+        for (const wire::message& m : messages) {
+            const auto room = bytes_span{memory_}.subspan(used);
+            const auto frame = codec.encode(m, room);
+            if (!frame) {
+                clear();
+                return fail(frame.error());
+            }
+            frames_.push_back(*frame);
+            used += frame->size();
+        }
+        return {};
+    }
+
+    void clear() { frames_ = {}; }
+
+    /// The memory of the frames, for other use while there are none.
+    [[nodiscard]] bytes_span memory() {
+        clear();
+        return memory_;
+    }
+    [[nodiscard]] const bounded_list<bytes_view, 2>& frames() const { return frames_; }
+
+private:
+    std::array<std::uint8_t, Capacity> memory_{};
+    bounded_list<bytes_view, 2> frames_;
+};
+
+/// Why a frame was not understood: answered when it is a message of the wrong kind, cut off without a word when it is
+/// none at all.
+[[nodiscard]] inline error decode_error(const error& e) {
+    return e.code == errc::syntax_error ? e : error{errc::malformed, e.text};
+}
+
+/// The ERROR for a failed step.  A local failure is nobody else's business: the peer only hears that this side cannot
+/// go on.
+[[nodiscard]] inline wire::error_message error_message_for(const error& e) {
+    const std::string_view text = is_wire_code(e.code) ? e.text : "this side cannot go on now; try again later";
+    wire::error_message m;
+    m.code = static_cast<std::int32_t>(is_wire_code(e.code) ? e.code : errc::other);
+    m.explanation = bytes_view{reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
+    return m;
+}
+
+}  // namespace paychan::detail

@@ -1,0 +1,49 @@
+// What a stored channel still needs when nobody is connected: when it is due, and the broadcasts that bring the money
+// home.
+#pragma once
+
+#include "paychan/channel/record_io.hpp"
+#include "paychan/channel/server_step.hpp"
+#include "paychan/policy.hpp"
+
+namespace paychan {
+
+/// True when nodes accept the refund.  BIP113: a lock_time is compared with the median time of the last 11 blocks,
+/// about an hour behind the clock, and must be below it.
+[[nodiscard]] inline bool refund_is_due(const channel_record& record, unix_time median_time) {
+    return record.stage != channel_stage::none && median_time > record.terms.expiry;
+}
+
+/// When the server settles by itself.
+[[nodiscard]] inline unix_time settlement_deadline(const channel_record& record, const server_settings& settings) {
+    return record.terms.expiry + -settings.settle_margin;
+}
+
+namespace detail {
+/// Broadcasts a stored transaction.  Fails  not_found, store_failed, too_long.
+template <Store S, Broadcaster B>
+[[nodiscard]] result<bytes_view> broadcast_stored(record_kind kind, const txid& channel, S& store, B& broadcaster,
+                                                  bytes_span memory) {
+    PAYCHAN_TRY(const auto stored, store.get({kind, channel}, memory));
+    broadcaster.broadcast(stored.bytes);
+    return stored.bytes;
+}
+}  // namespace detail
+
+/// Broadcasts the contract, in case the server never did, and the refund.  Safe to repeat: call it with every block
+/// until the contract is spent in one. memory  room for either transaction Fails   wrong_state (no channel),
+/// not_yet_due, not_found, store_failed, too_long.
+template <Store S, Broadcaster B>
+[[nodiscard]] result<void> broadcast_refund(const channel_record& record, unix_time median_time, S& store,
+                                            B& broadcaster, bytes_span memory) {
+    if (record.stage == channel_stage::none) return fail(errc::wrong_state, "there is no channel to refund");
+    if (!refund_is_due(record, median_time))
+        return fail(errc::not_yet_due, "the refund's lock time is not reached by the chain's median time");
+    PAYCHAN_CHECK(
+        detail::broadcast_stored(record_kind::client_contract, record.terms.contract.id, store, broadcaster, memory));
+    PAYCHAN_CHECK(
+        detail::broadcast_stored(record_kind::client_refund, record.terms.contract.id, store, broadcaster, memory));
+    return {};
+}
+
+}  // namespace paychan

@@ -1,0 +1,81 @@
+// What a step wants done.  The order of the fields is the order of execution: durable before it leaves.
+#pragma once
+
+#include "paychan/channel/record.hpp"
+#include "paychan/core/bounded_list.hpp"
+#include "paychan/wire/messages.hpp"
+
+namespace paychan {
+
+/// What the application hears.
+enum class event_kind : std::uint8_t {
+    stored,   ///< the channel is on disk and the contract may be on chain from here on: a book should watch it
+    opened,   ///< payments may flow; total = what is paid already
+    payment,  ///< server: amount more was paid, total in all, data = the payment's info
+    acked,    ///< client: the server has the last payment on disk; amount, total, data = the ack's info
+    settled,  ///< a settlement exists: closing = its txid, data = the transaction; total = what the server gets before
+              ///< its fee
+    error,    ///< problem; data = the peer's own words when it was the peer who refused (unsafe to print unescaped)
+    closed,   ///< the connection is over; the channel's record is kept
+    refunding,  ///< client: the expiry has passed and the refund was broadcast; closing = its txid
+    confirmed,  ///< a transaction that spends the contract is in a block; closing = its txid, data = the transaction
+    buried,     ///< that block is so deep that the channel's records were deleted
+};
+
+struct event {
+    event_kind kind{};
+    txid channel{};    ///< the contract's txid, zeros before there is one
+    satoshi amount{};  ///< [satoshi]
+    satoshi total{};   ///< [satoshi] the server's share
+    txid closing{};
+    bytes_view data{};  ///< lives during the call
+    error problem{};
+};
+
+/// Records to be on disk, all at once, before anything else happens.  An empty view is not written.
+struct persist_set {
+    bool channel = false;   ///< the record that the step computed
+    bytes_view contract;    ///< once, at opening
+    bytes_view refund;      ///< once, at opening (client)
+    bytes_view settlement;  ///< server: the one to broadcast
+    [[nodiscard]] bool empty() const { return !channel && contract.empty() && refund.empty() && settlement.empty(); }
+};
+
+/// If a step fails there are no effects.  If `persist` fails, nothing below it happens, and the record stays as it was.
+/// Views point into the step's own session and record, or into its input: carry the effects out before either changes.
+struct effects {
+    persist_set persist;                    // 1. on disk,
+    bounded_list<bytes_view, 2> broadcast;  // 2. then to the network,
+    bounded_list<wire::message, 2> send;    // 3. then to the peer,
+    bool close = false;                     // 4. then the connection ends,
+    bounded_list<event, 3> notify;          // 5. then the application hears of it.
+};
+
+namespace detail {
+
+[[nodiscard]] inline event event_of(event_kind kind, const channel_record& record) {
+    event e{kind};
+    e.channel = record.terms.contract.id;
+    e.total = record.paid();
+    return e;
+}
+
+/// The end that an ERROR from the peer means: no answer, and the application hears the peer's words.
+[[nodiscard]] inline effects on_peer_error(const channel_record& record, const wire::error_message& m) {
+    effects out;
+    out.close = true;
+    event e = event_of(event_kind::error, record);
+    e.data = m.explanation.value_or(bytes_view{});
+    const bool known = m.code >= 1 && m.code <= 8;
+    e.problem = {known ? static_cast<errc>(m.code) : errc::other, "the peer ended the connection with an error"};
+    out.notify.push_back(e);
+    return out;
+}
+
+[[nodiscard]] inline tl::unexpected<error> out_of_order() {
+    return fail(errc::syntax_error, "this message does not belong here in the conversation");
+}
+
+}  // namespace detail
+
+}  // namespace paychan

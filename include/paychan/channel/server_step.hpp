@@ -1,0 +1,396 @@
+// The server's side of the protocol as a pure function: (channel, input) -> (channel', effects).
+#pragma once
+
+#include "paychan/channel/contract.hpp"
+#include "paychan/channel/effects.hpp"
+#include "paychan/channel/payment.hpp"
+#include "paychan/channel/settlement.hpp"
+
+namespace paychan {
+
+/// What the server demands.
+struct server_settings {
+    satoshi min_channel{100'000};  ///< [satoshi] the smallest contract
+    satoshi min_payment{1'000};    ///< [satoshi] the least initial payment; raised where a settlement's fee needs more
+    std::int64_t min_window = 14'400;   ///< [s] 4 h; what is asked for is clamped to these two
+    std::int64_t max_window = 604'800;  ///< [s] 7 d
+    std::int64_t settle_margin =
+        7'200;  ///< [s] before the expiry at which the server settles by itself; also the floor of min_window
+};
+
+/// Where the conversation stands.  Of the connection, not of the channel: it is not stored.
+enum class server_phase : std::uint8_t {
+    idle,           ///< awaits CLIENT_VERSION
+    initiated,      ///< awaits PROVIDE_REFUND (version 1) or PROVIDE_CONTRACT
+    refund_signed,  ///< awaits PROVIDE_CONTRACT
+    broadcasting,   ///< awaits the network's word on the contract
+    open,           ///< takes payments
+    settling,       ///< awaits the network's word on the settlement
+    ended,          ///< nothing more is sent or listened to
+};
+
+struct server_session {
+    server_phase phase = server_phase::idle;
+    bounded_bytes<73> refund_signature{};
+    txid broadcast{};         ///< whose outcome is awaited
+    bytes_view settlement{};  ///< in the driver's memory
+};
+
+/// What a step computes on: a copy of it is committed when the effects are carried out, thrown away when they are not.
+struct server_channel {
+    channel_record record;
+    server_session session;
+};
+
+/// What a step may ask.
+/// find  result<channel_record>(const txid&): the stored channel, or not_found
+template <class Keys, class Payout, class Find>
+struct server_environment {
+    const server_settings& settings;
+    Keys& keys;
+    Payout& wallet;
+    Find& find;
+    unix_time now{};
+    fee_rate rate{};
+    bytes_span settlement_memory;  ///< for the settlement; lives as long as the session
+};
+
+//  phase         | message or input     | condition, else the error                                          | next
+//  --------------+----------------------+--------------------------------------------------------------------+--------------
+//  idle          | CLIENT_VERSION       | a version we have (NO_ACCEPTABLE_VERSION); new or unknown channel   |
+//  initiated idle          | CLIENT_VERSION       | hash of a channel that can be resumed | open or broadcasting
+//  initiated     | PROVIDE_REFUND       | version 1; the refund's shape and lock_time (BAD_TRANSACTION)      |
+//  refund_signed refund_signed | PROVIDE_CONTRACT     | script, value, refund's outpoint, first payment
+//  (BAD_TRANSACTION)  | broadcasting broadcasting  | contract accepted    | | open broadcasting  | contract refused |
+//  (BAD_TRANSACTION)                                                  | ended open          | UPDATE_PAYMENT       |
+//  see check_payment (BAD_TRANSACTION); change 0 settles at once      | open or settling open          | CLOSE | a fee
+//  that can be paid (OTHER)                                     | settling settling      | settlement accepted  | |
+//  ended settling      | settlement refused   | (OTHER); it is tried again without the connection                  |
+//  ended settling      | UPDATE_PAYMENT,CLOSE | passed over                                                        |
+//  settling up to broadcasting | CLOSE           | a client that gives up: version 1 as the reference (SYNTAX_ERROR)  |
+//  ended any           | ERROR                |                                                                    |
+//  ended ended         | any                  | passed over                                                        |
+//  ended everything else                      | SYNTAX_ERROR
+// A failure ends the connection; the record stays what it was.
+
+namespace detail {
+
+/// True when payments may go on: not settling, and not so near the expiry that the server settles by itself.
+[[nodiscard]] inline bool can_resume(const channel_record& record, const server_settings& settings, unix_time now) {
+    return (record.stage == channel_stage::open || record.stage == channel_stage::contract_stored) &&
+           now + settings.settle_margin < record.terms.expiry;
+}
+
+/// [s] What is asked for, clamped.  2^63 and more counts as the minimum, as in the reference.
+[[nodiscard]] inline std::int64_t clamp_window(std::uint64_t asked, const server_settings& settings) {
+    const std::int64_t least = std::max(settings.min_window, settings.settle_margin);
+    const std::int64_t most = std::max(settings.max_window, least);
+    if (asked > 0x7fff'ffff'ffff'ffff) return least;
+    return std::clamp(static_cast<std::int64_t>(asked), least, most);
+}
+
+template <class Scheme, class Env>
+[[nodiscard]] result<effects> initiate_channel(server_channel& next, const Env& env, const wire::client_version& m) {
+    channel_record& record = next.record;
+    server_session& session = next.session;
+    record = {};
+    record.protocol = Scheme::version;
+    PAYCHAN_TRY(record.key, env.keys.new_key());
+    PAYCHAN_TRY(record.terms.server_key, env.keys.public_key(record.key));
+    record.terms.expiry = env.now + clamp_window(m.time_window_secs, env.settings);
+
+    // A channel that holds no more than its first payment must still be worth settling, or its client has been served
+    // for nothing.
+    satoshi min_payment = env.settings.min_payment;
+    record.change = satoshi{1};  // any change: a settlement with both outputs is the larger one
+    PAYCHAN_TRY(const auto payout_to, env.wallet.payout_script());
+    record.terms.client_key = record.terms.server_key;  // for the size only
+    PAYCHAN_TRY(const auto least, least_settlement<Scheme>(record, payout_to, env.rate));
+    record.change = {};
+    record.terms.client_key = {};
+    if (min_payment < least) {
+        bool wallet_pays = false;
+        if constexpr (requires { env.wallet.spare(); }) wallet_pays = env.wallet.spare() >= least;
+        if (!wallet_pays) min_payment = least;
+    }
+    record.terms.value = min_payment;  // until the contract comes, this is where the demand is remembered
+    session.phase = server_phase::initiated;
+
+    effects out;
+    out.send.push_back(wire::server_version{Scheme::version, 0});
+    wire::initiate terms;
+    terms.multisig_key = record.terms.server_key.view();
+    terms.min_accepted_channel_size = static_cast<std::uint64_t>(std::max(env.settings.min_channel, min_payment).value);
+    terms.expire_time_secs = static_cast<std::uint64_t>(record.terms.expiry.seconds);
+    terms.min_payment = static_cast<std::uint64_t>(min_payment.value);
+    out.send.push_back(terms);
+    return out;
+}
+
+template <class Contracts, class Env>
+[[nodiscard]] result<effects> on_client_version(server_channel& next, const Env& env, const wire::client_version& m) {
+    channel_record& record = next.record;
+    server_session& session = next.session;
+    if (!Contracts::has(m.major)) {
+        if constexpr (Contracts::has(1) && Contracts::has(2))
+            return fail(errc::no_acceptable_version, "this server speaks protocol versions 1 and 2");
+        else if constexpr (Contracts::has(1))
+            return fail(errc::no_acceptable_version, "this server speaks protocol version 1");
+        else
+            return fail(errc::no_acceptable_version, "this server speaks protocol version 2");
+    }
+    // A hash that is no hash names no channel: as the reference, offer a new one.
+    if (m.previous_channel_contract_hash && m.previous_channel_contract_hash->size() == 32) {
+        PAYCHAN_TRY(const auto id, txid_from_display_bytes(*m.previous_channel_contract_hash));
+        const auto found = env.find(id);
+        if (!found && found.error().code != errc::not_found) return fail(found.error());
+        if (found && can_resume(*found, env.settings, env.now)) {
+            if (found->protocol != m.major)
+                return fail(errc::no_acceptable_version,
+                            "that channel was opened with the other protocol version: resume it with that one");
+            record = *found;
+            effects out;
+            out.send.push_back(wire::server_version{m.major, 0});
+            if (record.stage == channel_stage::contract_stored) {
+                session.phase = server_phase::broadcasting;
+                session.broadcast = record.terms.contract.id;
+                return out;  // the driver broadcasts the stored contract again; CHANNEL_OPEN follows its outcome
+            }
+            session.phase = server_phase::open;
+            out.send.push_back(wire::channel_open{});
+            out.notify.push_back(event_of(event_kind::opened, record));
+            return out;
+        }
+    }
+    return Contracts::template with<result<effects>>(
+        m.major, [&]<class Scheme>() { return initiate_channel<Scheme>(next, env, m); });
+}
+
+template <class Scheme, class Env>
+[[nodiscard]] result<effects> on_provide_refund(server_channel& next, const Env& env, const wire::provide_refund& m) {
+    channel_record& record = next.record;
+    server_session& session = next.session;
+    const auto client_key = parse_public_key(m.multisig_key);
+    if (!client_key) return fail(errc::bad_transaction, client_key.error().text);
+    record.terms.client_key = *client_key;
+
+    const auto refund = parse_transaction(m.tx);
+    if (!refund) return fail(errc::bad_transaction, "the refund is not a transaction");
+    if (refund->input_count() != 1) return fail(errc::bad_transaction, "the refund does not have exactly one input");
+    if (refund->output_count() != 1) return fail(errc::bad_transaction, "the refund does not have exactly one output");
+    PAYCHAN_TRY(const auto in, refund->input(0));
+    // A final sequence switches the lock_time off: signed, it would let the client take everything back at any time.
+    if (in.sequence == final_sequence)
+        return fail(errc::bad_transaction, "the refund's sequence number disables its lock time");
+    if (std::int64_t{refund->lock_time()} < lock_time_threshold ||
+        std::int64_t{refund->lock_time()} < record.terms.expiry.seconds)
+        return fail(errc::bad_transaction, "the refund has a lock time too soon");
+    if (in.prevout.index != 0)
+        return fail(errc::bad_transaction, "the refund does not spend the contract's first output");
+    record.terms.contract = in.prevout;
+
+    PAYCHAN_TRY(const auto digest, refund_digest<Scheme>(record.terms, m.tx, cosigned_refund_flags));
+    PAYCHAN_TRY(const auto signature, env.keys.sign({record.key, signing_purpose::refund_for_client, digest, {}, {}}));
+    session.refund_signature = to_bytes({signature, cosigned_refund_flags});
+    session.phase = server_phase::refund_signed;
+    effects out;
+    out.send.push_back(wire::return_refund{session.refund_signature.view()});
+    return out;
+}
+
+template <class Scheme, class Env>
+[[nodiscard]] result<effects> on_provide_contract(server_channel& next, const Env& env,
+                                                  const wire::provide_contract& m) {
+    channel_record& record = next.record;
+    server_session& session = next.session;
+    const satoshi min_payment = record.terms.value;
+    if constexpr (!Scheme::refund_is_cosigned) {
+        if (!m.client_key) return fail(errc::syntax_error, "PROVIDE_CONTRACT has no client key");
+        const auto client_key = parse_public_key(*m.client_key);
+        if (!client_key) return fail(errc::bad_transaction, client_key.error().text);
+        record.terms.client_key = *client_key;
+    }
+    const auto tx = parse_transaction(m.tx);
+    if (!tx) return fail(errc::bad_transaction, "the contract is not a transaction");
+    const auto out0 = tx->output(0);
+    if (!out0 || !equal(out0->script_pubkey, Scheme::script_pubkey(record.terms).view()))
+        return fail(errc::bad_transaction,
+                    "the contract's first output does not pay to the client's and the server's key in that order");
+    if (!is_money(out0->value) || out0->value < std::max(env.settings.min_channel, min_payment) ||
+        !bears_refund(out0->value))
+        return fail(errc::bad_transaction, "the contract holds less than the smallest channel");
+    // A client that waits with its contract must not get a channel whose refund is due before a settlement is mined.
+    if (env.now + env.settings.settle_margin >= record.terms.expiry)
+        return fail(errc::time_window_unacceptable, "the contract comes too late: its expiry is too near by now");
+    const outpoint contract{tx->id(), 0};
+    if (Scheme::refund_is_cosigned && contract != record.terms.contract)
+        return fail(errc::bad_transaction, "the refund that was signed spends another contract");
+    if (const auto known = env.find(contract.id); known || known.error().code != errc::not_found)
+        return fail(errc::bad_transaction, "this contract is in use already");
+    record.terms.contract = contract;
+    record.terms.value = out0->value;
+    record.change = out0->value;
+
+    PAYCHAN_TRY(const auto payment, check_payment<Scheme>(record, m.initial_payment));
+    if (out0->value.value - payment.change.value < min_payment.value)
+        return fail(errc::bad_transaction, "the first payment is below the minimum");
+    record.change = payment.change;
+    record.signature = payment.signature;
+    record.stage = channel_stage::contract_stored;
+    ++record.version;
+    session.phase = server_phase::broadcasting;
+    session.broadcast = contract.id;
+
+    effects out;
+    // Key and contract on disk before the network sees it: from then on the client's money is locked with this key.
+    out.persist.channel = true;
+    out.persist.contract = m.tx;
+    out.broadcast.push_back(m.tx);
+    out.notify.push_back(event_of(event_kind::stored, record));
+    return out;
+}
+
+template <class Scheme, class Env>
+[[nodiscard]] result<effects> settle_channel(server_channel& next, const Env& env) {
+    channel_record& record = next.record;
+    server_session& session = next.session;
+    PAYCHAN_TRY(session.settlement,
+                build_settlement<Scheme>(record, env.keys, env.wallet, env.rate, env.settlement_memory));
+    PAYCHAN_TRY(const auto tx, parse_transaction(session.settlement));
+    record.stage = channel_stage::settling;
+    record.closing = tx.id();
+    ++record.version;
+    session.phase = server_phase::settling;
+    session.broadcast = record.closing;
+    effects out;
+    out.persist.channel = true;
+    out.persist.settlement = session.settlement;
+    out.broadcast.push_back(session.settlement);
+    return out;
+}
+
+template <class Scheme, class Env>
+[[nodiscard]] result<effects> on_update_payment(server_channel& next, const Env& env, const wire::update_payment& m) {
+    channel_record& record = next.record;
+    if (env.now >= record.terms.expiry) return fail(errc::time_window_unacceptable, "the channel has expired");
+    PAYCHAN_TRY(const auto payment, check_payment<Scheme>(record, m));
+    effects out;
+    out.send.push_back(wire::payment_ack{});
+    const satoshi increment{record.change.value - payment.change.value};
+    if (increment.value == 0) return out;  // a repeated frame: what it says is on disk already
+    record.change = payment.change;
+    record.signature = payment.signature;
+    ++record.version;
+    out.persist.channel = true;
+    event e = event_of(event_kind::payment, record);
+    e.amount = increment;
+    e.data = m.info.value_or(bytes_view{});
+    out.notify.push_back(e);
+    return out;
+}
+
+}  // namespace detail
+
+/// Takes one message from the client.  Fails with the code that belongs into an ERROR, or with a local one; see the
+/// table above.
+template <class Contracts, class Env>
+[[nodiscard]] result<effects> step(server_channel& next, const Env& env, const wire::message& m) {
+    channel_record& record = next.record;
+    server_session& session = next.session;
+    if (session.phase == server_phase::ended) return effects{};
+    if (const auto* refusal = std::get_if<wire::error_message>(&m)) {
+        session.phase = server_phase::ended;
+        return detail::on_peer_error(record, *refusal);
+    }
+    const auto with_scheme = [&](auto&& f) { return Contracts::template with<result<effects>>(record.protocol, f); };
+
+    switch (session.phase) {
+        case server_phase::idle:
+            if (const auto* hello = std::get_if<wire::client_version>(&m))
+                return detail::on_client_version<Contracts>(next, env, *hello);
+            break;
+        case server_phase::initiated:
+            return with_scheme([&]<class Scheme>() -> result<effects> {
+                if constexpr (Scheme::refund_is_cosigned) {
+                    if (const auto* refund = std::get_if<wire::provide_refund>(&m))
+                        return detail::on_provide_refund<Scheme>(next, env, *refund);
+                } else {
+                    if (const auto* contract = std::get_if<wire::provide_contract>(&m))
+                        return detail::on_provide_contract<Scheme>(next, env, *contract);
+                }
+                return detail::out_of_order();
+            });
+        case server_phase::refund_signed:
+            if (const auto* contract = std::get_if<wire::provide_contract>(&m))
+                return with_scheme(
+                    [&]<class Scheme>() { return detail::on_provide_contract<Scheme>(next, env, *contract); });
+            break;
+        case server_phase::broadcasting: break;
+        case server_phase::open:
+            if (const auto* payment = std::get_if<wire::update_payment>(&m))
+                return with_scheme(
+                    [&]<class Scheme>() { return detail::on_update_payment<Scheme>(next, env, *payment); });
+            if (std::holds_alternative<wire::close>(m))
+                return with_scheme([&]<class Scheme>() { return detail::settle_channel<Scheme>(next, env); });
+            break;
+        case server_phase::settling:
+            if (std::holds_alternative<wire::update_payment>(m) || std::holds_alternative<wire::close>(m))
+                return effects{};
+            break;
+        case server_phase::ended: break;
+    }
+    return detail::out_of_order();
+}
+
+/// Settles an open channel: the client paid all there is, the operator or a deadline says so.
+/// Fails  wrong_state, insufficient_funds (what was paid does not bear the fee yet), key_unavailable, too_long.
+template <class Contracts, class Env>
+[[nodiscard]] result<effects> settle(server_channel& next, const Env& env) {
+    if (next.session.phase != server_phase::open)
+        return fail(errc::wrong_state, "the channel is not open on this connection");
+    return Contracts::template with<result<effects>>(
+        next.record.protocol, [&]<class Scheme>() { return detail::settle_channel<Scheme>(next, env); });
+}
+
+/// Takes the network's word on the contract or the settlement that this conversation waits for; other txids are passed
+/// over. `unreachable` changes nothing: who broadcasts tries again.
+[[nodiscard]] inline result<effects> on_broadcast(server_channel& next, const txid& id, broadcast_outcome outcome) {
+    channel_record& record = next.record;
+    server_session& session = next.session;
+    const bool contract = session.phase == server_phase::broadcasting;
+    const bool settlement = session.phase == server_phase::settling;
+    if ((!contract && !settlement) || id != session.broadcast || outcome == broadcast_outcome::unreachable)
+        return effects{};
+    if (outcome == broadcast_outcome::refused)
+        return contract ? fail(errc::bad_transaction, "the network refuses the contract")
+                        : fail(errc::other, "the network refuses the settlement now: the server tries again");
+    effects out;
+    if (contract) {
+        session.phase = server_phase::open;
+        record.stage = channel_stage::open;
+        ++record.version;
+        out.persist.channel = true;
+        out.send.push_back(wire::channel_open{});
+        // The application hears of the first payment before it hears of the opening, as in the reference.
+        event first = detail::event_of(event_kind::payment, record);
+        first.amount = record.paid();
+        out.notify.push_back(first);
+        out.notify.push_back(detail::event_of(event_kind::opened, record));
+    } else {
+        session.phase = server_phase::ended;
+        out.send.push_back(wire::close{session.settlement});
+        out.close = true;
+        event e = detail::event_of(event_kind::settled, record);
+        e.closing = record.closing;
+        e.data = session.settlement;
+        out.notify.push_back(e);
+    }
+    return out;
+}
+
+/// True when the client has paid all there is: nothing is left to wait for, so the server settles.
+[[nodiscard]] inline bool is_exhausted(const server_channel& c) {
+    return c.session.phase == server_phase::open && c.record.change.value == 0;
+}
+
+}  // namespace paychan

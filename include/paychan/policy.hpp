@@ -1,0 +1,246 @@
+// The seams: what paychan asks of the parts that you choose.  Each concept is the list of functions, and above it the
+// contract.
+#pragma once
+
+#include <concepts>
+#include <optional>
+#include <span>
+
+#include "paychan/bitcoin/fee.hpp"
+#include "paychan/bitcoin/script.hpp"
+#include "paychan/bitcoin/transaction.hpp"
+#include "paychan/core/bytes.hpp"
+#include "paychan/core/result.hpp"
+#include "paychan/core/satoshi.hpp"
+#include "paychan/core/unix_time.hpp"
+#include "paychan/crypto/keys.hpp"
+#include "paychan/wire/messages.hpp"
+
+// Rules for all of them: the driver borrows a policy by reference, and the policy outlives it.  A policy never calls
+// back into the driver from inside a call.  A driver is used from one thread at a time; a policy shared by several
+// drivers either runs on that thread too, or locks by itself.
+namespace paychan {
+
+// ----------------------------------------------------------------------------------------------------------------
+// Transport
+
+/// Carries frames to the peer, in order.
+/// send(frame)  queues one frame, copying what it needs; never blocks.  The frame is the message without a length: a
+/// stream
+///              adds its own 4 bytes (wire/frame.hpp).  A connection that cannot send any more drops the frame and
+///              reports its end later, through the driver's on_disconnected().
+/// close()      ends the connection once what was queued has been sent.  Whoever owns the connection then calls
+/// on_disconnected(),
+///              as it does when the peer ends it: once, and never from inside close().
+template <class T>
+concept Transport = requires(T t, bytes_view frame) {
+    { t.send(frame) } -> std::same_as<void>;
+    { t.close() } -> std::same_as<void>;
+};
+
+// --------------------------------------------------------------------------------------------------------------------
+// Clock
+
+/// now()  the wall clock [s since 1970].  It may jump; expiries are compared with it, and lock times with the chain's
+/// own time.
+template <class C>
+concept Clock = requires(C c) {
+    { c.now() } -> std::same_as<unix_time>;
+};
+
+// -----------------------------------------------------------------------------------------------------------------
+// KeyStore
+
+/// Names a key in its key store.  Stored in the channel's record in place of the key.
+enum class key_id : std::uint64_t {};
+
+/// What a signature will do, so that a signer can show it or apply limits.
+enum class signing_purpose : std::uint8_t {
+    refund,             ///< client: takes the whole contract back after the expiry
+    refund_for_client,  ///< server, version 1: lets the client take it back after the expiry
+    payment,            ///< client: gives `to_server` away
+    settlement,         ///< server: collects `to_server`
+};
+
+struct sign_request {
+    key_id key{};
+    signing_purpose purpose{};
+    bytes32 digest{};     ///< the sighash
+    satoshi to_client{};  ///< [satoshi] what the client gets by this transaction, before fees
+    satoshi to_server{};  ///< [satoshi] what the server gets by it, before fees
+};
+
+/// Holds private keys; none of them ever leaves it.
+/// new_key()       a key that was never given out before, also not before a restart: a counter is on disk before it
+/// returns.
+///                 Fails  store_failed, key_unavailable.
+/// public_key(id)  its public key.  Fails  not_found, key_unavailable.
+/// sign(request)   ECDSA, low S, RFC 6979.  Fails  not_found, key_unavailable ("nothing moved, ask again").
+template <class K>
+concept KeyStore = requires(K k, key_id id, const sign_request& request) {
+    { k.new_key() } -> std::same_as<result<key_id>>;
+    { k.public_key(id) } -> std::same_as<result<paychan::public_key>>;
+    { k.sign(request) } -> std::same_as<result<ecdsa_signature>>;
+};
+
+// --------------------------------------------------------------------------------------------------------------------
+// Store
+
+/// What a stored record holds.  The numbers are on disk: never reuse one.
+enum class record_kind : std::uint8_t {
+    client_channel = 1,     ///< the client's record; rewritten by every payment
+    client_contract = 2,    ///< the contract transaction; never changes
+    client_refund = 3,      ///< the complete refund transaction; never changes
+    server_channel = 4,     ///< the server's record; rewritten by every payment
+    server_contract = 5,    ///< the contract transaction; never changes
+    server_settlement = 6,  ///< the settlement that was broadcast last
+    key_counter = 7,        ///< how many keys a key store has given out
+    chain_position = 8,     ///< where a wallet's or a backend's scan of the chain begins
+};
+
+/// The name of a record: its kind, and the contract's txid (or zeros, for records that belong to no channel).
+struct record_id {
+    record_kind kind{};
+    txid channel{};
+    friend bool operator==(const record_id&, const record_id&) = default;
+    friend auto operator<=>(const record_id&, const record_id&) = default;
+};
+
+struct put_request {
+    record_id id;
+    std::uint64_t version = 0;
+    bytes_view bytes;
+};
+
+struct stored_record {
+    std::uint64_t version = 0;
+    bytes_view bytes;  ///< in the memory that `get` was given
+};
+
+/// Keeps records across crashes.
+/// put(id, version, bytes)  atomic, and on disk when it returns.  Fails  stale_record (a record of this version or a
+/// newer one is
+///                          there: nothing is written), store_failed (nothing is written, or it is unknown: stop using
+///                          the record).
+/// get(id, memory)          the latest version, copied into `memory`.  Fails  not_found, too_long (memory),
+/// corrupt_record, store_failed. erase(id)                forgets it; no error when it is not there.  Fails
+/// store_failed. list(kind, f)            calls f(record_id) for each record of that kind; f must not use the store.
+/// Fails  store_failed.
+///
+/// Optional: put_many(span<const put_request>)  all of them or none, at the cost of one put.  Without it, a batch is
+/// written one by one in its order, so a server commits once for each channel and not once for all.
+template <class S>
+concept Store = requires(S s, const record_id& id, std::uint64_t version, bytes_view bytes, bytes_span memory,
+                         record_kind kind, void (*f)(const record_id&)) {
+    { s.put(id, version, bytes) } -> std::same_as<result<void>>;
+    { s.get(id, memory) } -> std::same_as<result<stored_record>>;
+    { s.erase(id) } -> std::same_as<result<void>>;
+    { s.list(kind, f) } -> std::same_as<result<void>>;
+};
+
+template <class S>
+concept BatchStore = Store<S> && requires(S s, std::span<const put_request> batch) {
+    { s.put_many(batch) } -> std::same_as<result<void>>;
+};
+
+/// Writes the batch at once where the store can, else in order.  On failure the caller sends nothing.
+template <Store S>
+[[nodiscard]] result<void> put_all(S& store, std::span<const put_request> batch) {
+    if (batch.empty()) return {};
+    if constexpr (BatchStore<S>) {
+        return store.put_many(batch);
+    } else {
+        for (const put_request& r : batch) PAYCHAN_CHECK(store.put(r.id, r.version, r.bytes));
+        return {};
+    }
+}
+
+// -------------------------------------------------------------------------------------------------------------------
+// Wallet
+
+/// The client's coins, and where both sides want their money.
+/// fund(script, amount, rate, memory)  a signed transaction, written into `memory`, whose output 0 pays `amount` to
+/// `script`;
+///                                     its inputs are confirmed coins and stay reserved until `release`d or seen spent.
+///                                     Fails  insufficient_funds, too_long (memory), key_unavailable.
+/// release(tx)                         the funded transaction will never be broadcast: its coins are free again.
+template <class W>
+concept FundingWallet = requires(W w, bytes_view script, satoshi amount, fee_rate rate, bytes_span memory,
+                                 bytes_view tx) {
+    { w.fund(script, amount, rate, memory) } -> std::same_as<result<bytes_view>>;
+    { w.release(tx) } -> std::same_as<void>;
+};
+
+/// payout_script()  where the server's share goes: a script that the wallet can spend for ever.  Fails key_unavailable.
+///
+/// Optional: add_fee_inputs(draft, memory), for settlements that do not pay for themselves: see `settlement_draft`.
+template <class W>
+concept PayoutWallet = requires(W w) {
+    { w.payout_script() } -> std::same_as<result<script_buffer>>;
+};
+
+/// A settlement whose fee is more than the payment bears.  The wallet appends inputs of its own, signs them
+/// (SIGHASH_ALL), and raises the value of the last output, which is the wallet's own payout, to all that is left after
+/// the fee.  Input 0 and, where `output_count` is 2, output 0 are fixed by the client's signature and must stay where
+/// they are.
+struct settlement_draft {
+    bytes_view tx;                    ///< unsigned: input 0 = contract; the last output pays the wallet, at value 0
+    satoshi available{};              ///< [satoshi] value for payout and fee that the contract input brings
+    std::size_t script_sig_size = 0;  ///< [bytes] what input 0 will still grow by
+    fee_rate rate{};
+};
+
+template <class W>
+concept FeeInputWallet = PayoutWallet<W> && requires(W w, const settlement_draft& draft, bytes_span memory) {
+    { w.add_fee_inputs(draft, memory) } -> std::same_as<result<bytes_view>>;
+    { w.spare() } -> std::same_as<satoshi>;  // [satoshi] confirmed coins that fees can be paid from
+};
+
+// --------------------------------------------------------------------------------------------------------------
+// Broadcaster
+
+/// broadcast(tx)  hands a transaction to the network.  Never blocks; the outcome comes back later through the driver's
+/// on_broadcast().
+///                May be called again with the same transaction at any time.
+template <class B>
+concept Broadcaster = requires(B b, bytes_view tx) {
+    { b.broadcast(tx) } -> std::same_as<void>;
+};
+
+/// How a broadcast ended.
+enum class broadcast_outcome : std::uint8_t {
+    accepted,     ///< in the mempool or in a block already
+    refused,      ///< the network says no: its words come with it
+    unreachable,  ///< no answer: it will be tried again
+};
+
+// ------------------------------------------------------------------------------------------------------------- Chain
+// events Not asked for but pushed in: a backend (memory/chain.hpp, bitcoind/) calls these functions of whoever follows
+// the chain:
+//     on_block(const connected_block&)                       the active chain grew by this block; heights come without
+//     a gap on_block_disconnected(height)                          a reorganisation took the block at this height, the
+//     tip, away on_broadcast(txid, broadcast_outcome, reason)          how a broadcast ended; `reason` is the node's
+//     text, for people on_fee_rate(fee_rate)                                  what a transaction should pay now
+
+/// A block that joined the active chain.  Views live during the call.
+struct connected_block {
+    std::int32_t height = 0;
+    bytes32 hash{};
+    unix_time median_time{};  ///< of this block and the 10 before it: what lock times are compared with (BIP113)
+    bytes_view raw;           ///< the whole block, see bitcoin/block.hpp
+};
+
+// --------------------------------------------------------------------------------------------------------------------
+// Codec
+
+/// decode(frame)         the message; its views live until the next decode or as long as the frame, whichever ends
+/// first.
+///                       Fails  malformed (cut the peer off without an ERROR), syntax_error (answer with it).
+/// encode(message, out)  the frame's bytes, written into `out`.  Fails  too_long.
+template <class C>
+concept Codec = requires(C c, bytes_view frame, const wire::message& m, bytes_span out) {
+    { c.decode(frame) } -> std::same_as<result<wire::message>>;
+    { c.encode(m, out) } -> std::same_as<result<bytes_view>>;
+};
+
+}  // namespace paychan

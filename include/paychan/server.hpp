@@ -1,0 +1,214 @@
+// The side that is paid: joins the server's steps to policies that the user owns.
+#pragma once
+
+#include "paychan/channel/carry_out.hpp"
+#include "paychan/channel/custody.hpp"
+#include "paychan/channel/multisig_refund.hpp"
+#include "paychan/channel/server_step.hpp"
+
+namespace paychan {
+
+/// One connection from a client that pays.
+///     server s(contracts<multisig_refund>{}, transport, clock, keys, store, wallet, broadcaster, codec, events);
+/// The owner of the connection calls on_frame() for each frame and on_disconnected() once at its end; the owner of the
+/// chain calls on_broadcast() for every outcome.
+///
+/// Many connections share one commit where the store has put_many: take() a frame on each, write all their batches at
+/// once, finish() each with the outcome.  on_frame() is that for a single one.
+///
+/// Events is anything with on_event(const event&); it must not call back into the server from there.
+/// FrameCapacity  [bytes] the longest frame it sends, and the longest contract it can broadcast again from its store
+template <class Contracts, class TransportPolicy, class ClockPolicy, class KeyPolicy, class StorePolicy,
+          class WalletPolicy, class BroadcastPolicy, class CodecPolicy, class Events,
+          std::size_t FrameCapacity = wire::max_frame_size>
+class server {
+    static_assert(Transport<TransportPolicy>, "2nd argument: see Transport in policy.hpp");
+    static_assert(Clock<ClockPolicy>, "3rd argument: see Clock in policy.hpp");
+    static_assert(KeyStore<KeyPolicy>, "4th argument: see KeyStore in policy.hpp");
+    static_assert(Store<StorePolicy>, "5th argument: see Store in policy.hpp");
+    static_assert(PayoutWallet<WalletPolicy>, "6th argument: see PayoutWallet in policy.hpp");
+    static_assert(Broadcaster<BroadcastPolicy>, "7th argument: see Broadcaster in policy.hpp");
+    static_assert(Codec<CodecPolicy>, "8th argument: see Codec in policy.hpp");
+
+public:
+    server(Contracts, TransportPolicy& transport, ClockPolicy& clock, KeyPolicy& keys, StorePolicy& store,
+           WalletPolicy& wallet, BroadcastPolicy& broadcaster, CodecPolicy& codec, Events& events,
+           const server_settings& settings = {})
+        : transport_(transport),
+          clock_(clock),
+          keys_(keys),
+          store_(store),
+          wallet_(wallet),
+          broadcaster_(broadcaster),
+          codec_(codec),
+          events_(events),
+          settings_(settings) {}
+    server(const server&) = delete;
+    server& operator=(const server&) = delete;
+
+    /// One frame from the client.  The bytes must live during the call.
+    void on_frame(bytes_view frame) { finish(put_all(store_, take(frame))); }
+
+    /// Computes what a frame means and returns what must be on disk before its effects; nothing has happened yet.
+    /// The frame must live until finish(), which must be called next and exactly once, also when nothing is to be
+    /// written.
+    [[nodiscard]] std::span<const put_request> take(bytes_view frame) {
+        pending_ = effects{};
+        frames_.clear();  // or finish() would send the last ones again
+        next_ = channel_;
+        if (channel_.session.phase == server_phase::ended) return {};
+        const auto m = codec_.decode(frame);
+        if (!m) {
+            pending_ = fail(detail::decode_error(m.error()));
+            return {};
+        }
+        return prepare(step<Contracts>(next_, environment(), *m));
+    }
+
+    /// Carries out what take() computed.  written  the outcome of writing its batch; on a failure nothing leaves but an
+    /// ERROR.
+    void finish(const result<void>& written) {
+        if (carry_out(written)) follow_up();
+    }
+
+    /// How a broadcast ended; outcomes of other connections' transactions are passed over.
+    void on_broadcast(const txid& id, broadcast_outcome outcome, std::string_view = {}) {
+        if (channel_.session.phase == server_phase::ended) return;
+        next_ = channel_;
+        const auto batch = prepare(paychan::on_broadcast(next_, id, outcome));
+        if (carry_out(put_all(store_, batch))) follow_up();
+    }
+
+    /// Settles now: the operator or the book says so.  Fails  wrong_state, insufficient_funds, key_unavailable,
+    /// store_failed.
+    [[nodiscard]] result<void> settle() {
+        next_ = channel_;
+        const auto batch = prepare(paychan::settle<Contracts>(next_, environment()));
+        if (!pending_) return fail(pending_.error());
+        const auto written = put_all(store_, batch);
+        carry_out(written);
+        return written;
+    }
+
+    /// Broadcasts again what this connection waits for; call it now and then, the network may have been down.
+    void rebroadcast() {
+        const txid& channel = channel_.record.terms.contract.id;
+        if (channel_.session.phase == server_phase::broadcasting)
+            (void)detail::broadcast_stored(record_kind::server_contract, channel, store_, broadcaster_,
+                                           frames_.memory());
+        if (channel_.session.phase == server_phase::settling) broadcaster_.broadcast(channel_.session.settlement);
+    }
+
+    /// Sends CLOSE and ends the connection: the channel goes on elsewhere, or the server stops.  It can be resumed.
+    void close() { end_by(wire::close{}); }
+
+    /// Ends the connection with an ERROR, for example TIMEOUT.
+    void close(const error& e) { end_by(detail::error_message_for(e)); }
+
+    /// The connection is over, whoever ended it.
+    void on_disconnected() {
+        channel_.session.phase = server_phase::ended;
+        events_.on_event(detail::event_of(event_kind::closed, channel_.record));
+    }
+
+    /// What a settlement should pay now [sat/kvB].
+    void on_fee_rate(fee_rate rate) { rate_ = rate; }
+
+    [[nodiscard]] const channel_record& record() const { return channel_.record; }
+    [[nodiscard]] server_phase phase() const { return channel_.session.phase; }
+
+private:
+    struct finder {
+        StorePolicy& store;
+        result<channel_record> operator()(const txid& id) {
+            return load_record(store, record_kind::server_channel, id);
+        }
+    };
+
+    [[nodiscard]] server_environment<KeyPolicy, WalletPolicy, finder> environment() {
+        return {settings_, keys_, wallet_, find_, clock_.now(), rate_, bytes_span{settlement_}};
+    }
+
+    /// Encodes the frames and lists the records of what a step computed on next_.
+    [[nodiscard]] std::span<const put_request> prepare(const result<effects>& wanted) {
+        pending_ = wanted;
+        batch_.reset();
+        if (!pending_) return {};
+        if (const auto encoded = frames_.encode(pending_->send, codec_); !encoded) {
+            pending_ = fail(encoded.error());
+            return {};
+        }
+        batch_.emplace(pending_->persist, next_.record, record_kind::server_channel);
+        return batch_->view();
+    }
+
+    /// True when the effects happened.
+    bool carry_out(const result<void>& written) {
+        if (!pending_ || !written) {
+            end_with(pending_ ? written.error() : pending_.error());
+            return false;
+        }
+        const bool resumed =
+            channel_.session.phase == server_phase::idle && next_.session.phase == server_phase::broadcasting;
+        channel_ = next_;
+        for (const bytes_view tx : pending_->broadcast) broadcaster_.broadcast(tx);
+        for (const bytes_view frame : frames_.frames()) transport_.send(frame);
+        if (pending_->close) {
+            channel_.session.phase = server_phase::ended;
+            transport_.close();
+        }
+        for (const event& e : pending_->notify) events_.on_event(e);
+        if (resumed) rebroadcast();
+        return true;
+    }
+
+    /// A client that has paid everything has nothing more to say: settle.
+    void follow_up() {
+        if (!is_exhausted(channel_)) return;
+        if (const auto settled = settle(); !settled) end_with(settled.error());
+    }
+
+    /// Ends the connection for a failure; the record stays what it was.
+    void end_with(const error& e) {
+        if (channel_.session.phase == server_phase::ended) return;
+        if (e.code == errc::malformed) {
+            channel_.session.phase = server_phase::ended;
+            transport_.close();
+        } else {
+            end_by(detail::error_message_for(e));
+        }
+        event told = detail::event_of(event_kind::error, channel_.record);
+        told.problem = e;
+        events_.on_event(told);
+    }
+
+    void end_by(const wire::message& last) {
+        if (channel_.session.phase == server_phase::ended) return;
+        bounded_list<wire::message, 2> list;
+        list.push_back(last);
+        if (frames_.encode(list, codec_))
+            for (const bytes_view frame : frames_.frames()) transport_.send(frame);
+        channel_.session.phase = server_phase::ended;
+        transport_.close();
+    }
+
+    TransportPolicy& transport_;
+    ClockPolicy& clock_;
+    KeyPolicy& keys_;
+    StorePolicy& store_;
+    WalletPolicy& wallet_;
+    BroadcastPolicy& broadcaster_;
+    CodecPolicy& codec_;
+    Events& events_;
+    server_settings settings_;
+    fee_rate rate_ = min_relay_fee_rate;
+    finder find_{store_};
+    server_channel channel_;
+    server_channel next_;  // a step's copy of channel_; effects point into it
+    result<effects> pending_;
+    std::optional<detail::put_batch> batch_;
+    detail::frame_list<FrameCapacity> frames_;
+    std::array<std::uint8_t, max_settlement_size> settlement_{};
+};
+
+}  // namespace paychan
