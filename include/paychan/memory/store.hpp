@@ -1,0 +1,66 @@
+// The store in memory: the model of a BatchStore, to read, to test with, and to copy as the image of a disk.
+#pragma once
+
+#include <map>
+#include <vector>
+
+#include "paychan/policy.hpp"
+
+namespace paychan {
+
+/// Keeps records as long as it lives.  A copy is a snapshot: what another process would find after a crash.
+/// One thread at a time.  Throws only std::bad_alloc, and is unchanged then.
+class memory_store {
+public:
+    [[nodiscard]] result<void> put(const record_id& id, std::uint64_t version, bytes_view bytes) {
+        const put_request one{id, version, bytes};
+        return put_many({&one, 1});
+    }
+
+    /// A record may occur twice in a batch, if its second version is the newer one.
+    [[nodiscard]] result<void> put_many(std::span<const put_request> batch) {
+        std::map<record_id, entry> staged;
+        for (const put_request& r : batch) {
+            const auto again = staged.find(r.id);
+            const auto stored = records_.find(r.id);
+            if ((again != staged.end() && r.version <= again->second.version) ||
+                (stored != records_.end() && r.version <= stored->second.version))
+                return fail(errc::stale_record, "a record of this version or a newer one is stored");
+            staged.insert_or_assign(r.id, entry{r.version, {r.bytes.begin(), r.bytes.end()}});
+        }
+        for (const auto& [id, _] : staged) records_.erase(id);  // from here on nothing can throw
+        records_.merge(staged);
+        return {};
+    }
+
+    [[nodiscard]] result<stored_record> get(const record_id& id, bytes_span memory) const {
+        const auto found = records_.find(id);
+        if (found == records_.end()) return fail(errc::not_found, "no such record");
+        const auto& [version, bytes] = found->second;
+        if (bytes.size() > memory.size()) return fail(errc::too_long, "the record is longer than the memory for it");
+        std::ranges::copy(bytes, memory.begin());
+        return stored_record{version, memory.first(bytes.size())};
+    }
+
+    [[nodiscard]] result<void> erase(const record_id& id) {
+        records_.erase(id);
+        return {};
+    }
+
+    template <std::invocable<const record_id&> F>
+    [[nodiscard]] result<void> list(record_kind kind, F&& f) const {
+        for (auto i = records_.lower_bound({kind, {}}); i != records_.end() && i->first.kind == kind; ++i) f(i->first);
+        return {};
+    }
+
+private:
+    struct entry {
+        std::uint64_t version = 0;
+        std::vector<std::uint8_t> bytes;
+    };
+    std::map<record_id, entry> records_;
+};
+
+static_assert(BatchStore<memory_store>);
+
+}  // namespace paychan

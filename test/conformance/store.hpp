@@ -1,0 +1,192 @@
+// What every Store must do: one body of checks for any model.  Run it on your own store, in a TEST_CASE of its own:
+//     TEST_CASE("my_store keeps the contract of Store") { store_conformance([] { return my_store(...); }); }
+#pragma once
+
+#include <catch2/catch.hpp>
+#include <limits>
+#include <set>
+#include <vector>
+
+#include "paychan/policy.hpp"
+
+namespace paychan::conformance {
+
+using bytes = std::vector<std::uint8_t>;
+
+inline record_id id_of(record_kind kind, std::uint8_t n) {
+    record_id id{kind, {}};
+    id.channel.bytes.fill(n);
+    return id;
+}
+
+struct found {
+    std::uint64_t version = 0;
+    bytes content;
+    friend bool operator==(const found&, const found&) = default;
+};
+
+/// What is stored, with 200 kB of memory for it.
+inline result<found> fetch(auto& store, const record_id& id) {
+    bytes memory(200'000, 0xee);
+    PAYCHAN_TRY(const stored_record r, store.get(id, memory));
+    return found{r.version, {r.bytes.begin(), r.bytes.end()}};
+}
+
+inline errc code_of(const auto& outcome) {
+    REQUIRE_FALSE(outcome.has_value());
+    CHECK_FALSE(outcome.error().text.empty());
+    return outcome.error().code;
+}
+
+inline std::set<record_id> listed(auto& store, record_kind kind) {
+    std::set<record_id> out;
+    std::size_t calls = 0;
+    REQUIRE(store.list(kind, [&](const record_id& id) { out.insert(id), ++calls; }));
+    CHECK(calls == out.size());
+    return out;
+}
+
+/// make()  a new store that holds nothing
+void store_conformance(const auto& make) {
+    Store auto store = make();
+    constexpr auto kind = record_kind::server_channel;
+    const record_id a = id_of(kind, 1);
+    const record_id b = id_of(kind, 2);
+    const record_id c = id_of(kind, 3);
+
+    SECTION("a new store is empty") {
+        CHECK(code_of(fetch(store, a)) == errc::not_found);
+        CHECK(listed(store, kind).empty());
+        CHECK(store.erase(a));
+    }
+    SECTION("get returns what was put, in the memory that it was given") {
+        REQUIRE(store.put(a, 7, bytes{1, 2, 3}));
+        bytes memory(5, 0xee);
+        const auto r = store.get(a, memory);
+        REQUIRE(r);
+        CHECK(r->version == 7);
+        CHECK(r->bytes.data() == memory.data());
+        CHECK(memory == bytes{1, 2, 3, 0xee, 0xee});
+        CHECK(r->bytes.size() == 3);
+    }
+    SECTION("a newer version replaces the content, whether shorter or longer") {
+        REQUIRE(store.put(a, 1, bytes{1, 2, 3}));
+        REQUIRE(store.put(a, 2, bytes{4}));
+        CHECK(fetch(store, a) == found{2, {4}});
+        REQUIRE(store.put(a, 100, bytes(50, 5)));
+        CHECK(fetch(store, a) == found{100, bytes(50, 5)});
+        CHECK(listed(store, kind) == std::set{a});
+    }
+    SECTION("a version that is not newer is refused and changes nothing") {
+        REQUIRE(store.put(a, 5, bytes{5}));
+        CHECK(code_of(store.put(a, 5, bytes{6})) == errc::stale_record);
+        CHECK(code_of(store.put(a, 4, bytes{6})) == errc::stale_record);
+        CHECK(code_of(store.put(a, 0, bytes{6})) == errc::stale_record);
+        CHECK(fetch(store, a) == found{5, {5}});
+        CHECK(store.put(a, 6, bytes{6}));
+    }
+    SECTION("versions go from 0 to 2^63-1") {
+        constexpr std::uint64_t most = std::numeric_limits<std::int64_t>::max();
+        REQUIRE(store.put(a, 0, bytes{1}));
+        CHECK(code_of(store.put(a, 0, bytes{2})) == errc::stale_record);
+        CHECK(fetch(store, a) == found{0, {1}});
+        REQUIRE(store.put(a, most, bytes{3}));
+        CHECK(code_of(store.put(a, most - 1, bytes{4})) == errc::stale_record);
+        CHECK(fetch(store, a) == found{most, {3}});
+    }
+    SECTION("an empty record is not a missing one") {
+        REQUIRE(store.put(a, 1, {}));
+        CHECK(fetch(store, a) == found{1, {}});
+        const auto r = store.get(a, {});
+        REQUIRE(r);
+        CHECK(r->bytes.empty());
+    }
+    SECTION("a record of 100 kB, with every byte value in it") {
+        bytes large(100'000);
+        for (std::size_t i = 0; i < large.size(); ++i) large[i] = static_cast<std::uint8_t>(i * 7);
+        REQUIRE(store.put(a, 1, large));
+        CHECK(fetch(store, a) == found{1, large});
+    }
+    SECTION("memory that is one byte too small is refused, exact memory is enough") {
+        REQUIRE(store.put(a, 1, bytes(300, 9)));
+        bytes memory(300);
+        CHECK(code_of(store.get(a, bytes_span(memory).first(299))) == errc::too_long);
+        CHECK(code_of(store.get(a, {})) == errc::too_long);
+        CHECK(store.get(a, memory));
+    }
+    SECTION("kinds and channels are kept apart") {
+        const record_id other = id_of(record_kind::client_channel, 1);
+        const record_id zeros = id_of(kind, 0);
+        REQUIRE(store.put(a, 3, bytes{3}));
+        REQUIRE(store.put(other, 1, bytes{1}));
+        REQUIRE(store.put(zeros, 2, bytes{2}));
+        CHECK(fetch(store, a) == found{3, {3}});
+        CHECK(fetch(store, other) == found{1, {1}});
+        CHECK(fetch(store, zeros) == found{2, {2}});
+        CHECK(listed(store, kind) == std::set{a, zeros});
+        CHECK(listed(store, record_kind::client_channel) == std::set{other});
+        CHECK(listed(store, record_kind::server_contract).empty());
+    }
+    SECTION("channels that differ in one bit, at either end, are different") {
+        for (const std::size_t at : {std::size_t{0}, std::size_t{31}}) {
+            record_id near = a;
+            near.channel.bytes[at] ^= 1;
+            REQUIRE(store.put(near, 1, bytes{1}));
+            CHECK(code_of(fetch(store, a)) == errc::not_found);
+        }
+        CHECK(listed(store, kind).size() == 2);
+    }
+    SECTION("an erased record is gone, only that one, and may be put again") {
+        REQUIRE(store.put(a, 9, bytes{9}));
+        REQUIRE(store.put(b, 9, bytes{9}));
+        REQUIRE(store.erase(a));
+        CHECK(code_of(fetch(store, a)) == errc::not_found);
+        CHECK(listed(store, kind) == std::set{b});
+        CHECK(store.erase(a));
+        CHECK(store.put(a, 1, bytes{1}));
+    }
+    SECTION("a batch is written") {
+        const bytes one{1}, two{2};
+        const std::array batch{put_request{a, 1, one}, put_request{b, 2, two}, put_request{c, 3, {}}};
+        REQUIRE(put_all(store, batch));
+        CHECK(fetch(store, a) == found{1, one});
+        CHECK(fetch(store, b) == found{2, two});
+        CHECK(fetch(store, c) == found{3, {}});
+        CHECK(code_of(put_all(store, batch)) == errc::stale_record);
+        CHECK(put_all(store, {}));
+    }
+    if constexpr (BatchStore<decltype(store)>) {
+        SECTION("a batch with one stale record writes none of them, wherever that one stands") {
+            const bytes before{1}, after{2};
+            for (std::size_t stale = 0; stale < 3; ++stale) {
+                const record_id ids[] = {id_of(record_kind::client_channel, static_cast<std::uint8_t>(stale)),
+                                         id_of(record_kind::server_channel, static_cast<std::uint8_t>(stale)),
+                                         id_of(record_kind::key_counter, static_cast<std::uint8_t>(stale))};
+                std::vector<put_request> batch;
+                for (const record_id& id : ids) batch.push_back({id, 10, after});
+                REQUIRE(store.put(ids[stale], 10, before));
+                CHECK(code_of(store.put_many(batch)) == errc::stale_record);
+                for (std::size_t i = 0; i < 3; ++i) {
+                    if (i == stale)
+                        CHECK(fetch(store, ids[i]) == found{10, before});
+                    else
+                        CHECK(code_of(fetch(store, ids[i])) == errc::not_found);
+                }
+                batch[stale].version = 11;  // and the refusal left nothing behind
+                CHECK(store.put_many(batch));
+                CHECK(fetch(store, ids[stale]) == found{11, after});
+            }
+        }
+        SECTION("a batch may rewrite a record that it has just written, in order only") {
+            const bytes one{1}, two{2};
+            const std::array up{put_request{a, 1, one}, put_request{a, 2, two}};
+            REQUIRE(store.put_many(up));
+            CHECK(fetch(store, a) == found{2, two});
+            const std::array down{put_request{b, 2, two}, put_request{b, 1, one}};
+            CHECK(code_of(store.put_many(down)) == errc::stale_record);
+            CHECK(code_of(fetch(store, b)) == errc::not_found);
+        }
+    }
+}
+
+}  // namespace paychan::conformance

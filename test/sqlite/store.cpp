@@ -1,0 +1,226 @@
+// sqlite_store: the conformance of Store, and its files: foreign, damaged, forbidden, moved.
+#include "paychan/sqlite/store.hpp"
+
+#include <sys/stat.h>
+
+#include "support.hpp"
+
+using namespace paychan;
+using namespace paychan::sqlite_test;
+
+TEST_CASE("sqlite_store keeps the contract of Store", "[sqlite][store]") {
+    const temporary_folder folder;
+    store_conformance([&] { return sqlite_store(folder.file()); });
+}
+
+TEST_CASE("sqlite_store keeps everything when it is closed and opened again", "[sqlite][store]") {
+    const temporary_folder folder;
+    {
+        sqlite_store store(folder.file());
+        REQUIRE(store.status());
+        REQUIRE(store.put(a, 1, content_of(1)));
+        REQUIRE(store.put(a, 2, content_of(2)));
+        REQUIRE(store.put(b, 9, {}));
+        REQUIRE(store.put(id_of(kind, 3), 1, {}));
+        REQUIRE(store.erase(id_of(kind, 3)));
+    }
+    for (const auto access : {store_access::create, store_access::existing, store_access::read_only}) {
+        sqlite_store store(folder.file(), access);
+        REQUIRE(store.status());
+        CHECK(fetch(store, a) == found{2, content_of(2)});
+        CHECK(fetch(store, b) == found{9, {}});
+        CHECK(listed(store, kind) == std::set{a, b});
+        if (access != store_access::read_only) CHECK(code_of(store.put(a, 2, {})) == errc::stale_record);
+    }
+}
+
+TEST_CASE("sqlite_store refuses a version that SQLite cannot hold", "[sqlite][store]") {
+    const temporary_folder folder;
+    sqlite_store store(folder.file());
+    CHECK(code_of(store.put(a, std::uint64_t{1} << 63, {})) == errc::invalid_argument);
+    const std::array batch{put_request{a, 1, {}}, put_request{b, ~std::uint64_t{0}, {}}};
+    CHECK(code_of(store.put_many(batch)) == errc::invalid_argument);
+    CHECK(listed(store, kind).empty());
+}
+
+TEST_CASE("sqlite_store makes its files for their owner alone, whatever the umask", "[sqlite][store]") {
+    const temporary_folder folder;
+    const mode_t before = ::umask(0);
+    sqlite_store store(folder.file());
+    const bool put = store.put(a, 1, {}).has_value();
+    ::umask(before);
+    REQUIRE(put);
+    for (const char* name : {"store.db", "store.db-wal", "store.db-shm"}) {
+        struct stat info {};
+        CAPTURE(name);
+        REQUIRE(::stat(folder.file(name).c_str(), &info) == 0);
+        CHECK((info.st_mode & 07777) == 0600);
+    }
+}
+
+TEST_CASE("sqlite_store does not make a file that was asked for as existing", "[sqlite][store]") {
+    const temporary_folder folder;
+    for (const auto access : {store_access::existing, store_access::read_only}) {
+        sqlite_store store(folder.file(), access);
+        CHECK(code_of(store.status()) == errc::not_found);
+        CHECK(code_of(store.put(a, 1, {})) == errc::not_found);
+        CHECK(code_of(fetch(store, a)) == errc::not_found);
+        CHECK(code_of(store.put_many({})) == errc::not_found);
+        CHECK(code_of(store.erase(a)) == errc::not_found);
+        CHECK(code_of(store.list(kind, [](const record_id&) {})) == errc::not_found);
+        CHECK(store.last_error() == folder.file() + ": there is no such store");
+    }
+    CHECK(fs::is_empty(folder.path));
+}
+
+TEST_CASE("sqlite_store refuses a file that is not its own, by name, and leaves it as it was", "[sqlite][store]") {
+    const temporary_folder folder;
+    const std::string path = folder.file();
+    errc expected = errc::unknown_format;
+    std::string words;
+    SECTION("a short text") {
+        write_file(path, "seed = hello\n");
+        words = "the file is not a paychan store: file is not a database";
+    }
+    SECTION("a long text") {
+        write_file(path, std::string(20'000, 'x'));
+        words = "the file is not a paychan store: file is not a database";
+    }
+    SECTION("a database without a name") {
+        run_sql(path, "CREATE TABLE record (kind, channel, version, bytes)");
+        words = "the file is another program's";
+    }
+    SECTION("another program's database") {
+        run_sql(path, "PRAGMA application_id = 252006673; PRAGMA user_version = 1; CREATE TABLE t (x)");
+        words = "the file is another program's";
+    }
+    SECTION("a later format") {
+        REQUIRE(sqlite_store(path).put(a, 1, {}));
+        run_sql(path, "PRAGMA user_version = 2");
+        words = "the store was written by a newer version of paychan: use that one";
+    }
+    SECTION("a store whose version was lost") {
+        REQUIRE(sqlite_store(path).put(a, 1, {}));
+        run_sql(path, "PRAGMA user_version = 0");
+        expected = errc::corrupt_record;
+        words = "the store has no known version";
+    }
+    SECTION("a store without its table") {
+        REQUIRE(sqlite_store(path).put(a, 1, {}));
+        run_sql(path, "DROP TABLE record");
+        expected = errc::corrupt_record;
+        words = "the store lacks a table or a column: no such table: record";
+    }
+    const bytes before = read_file(path);
+    for (const auto access : {store_access::create, store_access::existing, store_access::read_only}) {
+        sqlite_store store(path, access);
+        CHECK(code_of(store.status()) == expected);
+        CHECK(store.last_error() == path + ": " + words);
+        CHECK(code_of(store.put(a, 5, {})) == expected);
+    }
+    CHECK(read_file(path) == before);
+}
+
+TEST_CASE("sqlite_store reports a damaged file", "[sqlite][store]") {
+    const temporary_folder folder;
+    {
+        sqlite_store store(folder.file());
+        REQUIRE(store.put(a, 1, bytes(100'000, 7)));
+    }
+    SECTION("garbage in its pages") {
+        std::fstream file(folder.file(), std::ios::in | std::ios::out | std::ios::binary);
+        file.seekp(4096);
+        file << std::string(8192, '\xff');
+    }
+    SECTION("its end is missing") { fs::resize_file(folder.file(), 8192); }
+    sqlite_store store(folder.file());
+    const auto r = fetch(store, a);
+    REQUIRE(!r);
+    CHECK(r.error().code == errc::corrupt_record);
+}
+
+TEST_CASE("sqlite_store that was edited by hand into something else is corrupt, not trusted", "[sqlite][store]") {
+    const temporary_folder folder;
+    REQUIRE(sqlite_store(folder.file()).put(a, 1, bytes{1}));
+    run_sql(folder.file(), "UPDATE record SET bytes = 'a text'");
+    sqlite_store store(folder.file());
+    CHECK(code_of(fetch(store, a)) == errc::corrupt_record);
+}
+
+TEST_CASE("sqlite_store stops when its file is deleted or moved, since nobody would find what it writes",
+          "[sqlite][store]") {
+    const temporary_folder folder;
+    sqlite_store store(folder.file());
+    REQUIRE(store.put(a, 1, {}));
+    SECTION("deleted") { fs::remove(folder.file()); }
+    SECTION("moved") { fs::rename(folder.file(), folder.file("other.db")); }
+    SECTION("replaced") {
+        fs::rename(folder.file(), folder.file("other.db"));
+        write_file(folder.file(), "");
+    }
+    const std::array batch{put_request{a, 2, {}}};
+    CHECK(code_of(store.put(a, 2, {})) == errc::store_failed);
+    CHECK(code_of(store.put_many(batch)) == errc::store_failed);
+    CHECK(code_of(store.erase(a)) == errc::store_failed);
+    CHECK(store.last_error() == folder.file() + ": the store's file was moved or deleted while in use");
+}
+
+TEST_CASE("sqlite_store takes any path for a file's name", "[sqlite][store]") {
+    const temporary_folder folder;
+    SECTION("names that mean something to SQLite") {
+        const fs::path before = fs::current_path();
+        fs::current_path(folder.path);
+        for (const std::string name : {":memory:", "file:x?mode=memory", "with space.db"}) {
+            CAPTURE(name);
+            CHECK(sqlite_store(name).put(a, 1, bytes{1}));
+            CHECK(fs::exists(folder.path / name));
+            sqlite_store again(name);
+            CHECK(fetch(again, a) == found{1, {1}});
+        }
+        fs::current_path(before);
+    }
+    SECTION("no name") {
+        CHECK(code_of(sqlite_store("").status()) == errc::invalid_argument);
+        CHECK(code_of(sqlite_store(std::string("a\0b", 3)).status()) == errc::invalid_argument);
+    }
+    SECTION("a folder") { CHECK(code_of(sqlite_store(folder.path.string()).status()) == errc::store_failed); }
+    SECTION("a folder that is not there") {
+        sqlite_store store(folder.file("none/store.db"));
+        CHECK(code_of(store.status()) == errc::store_failed);
+        CHECK(store.last_error() ==
+              folder.file("none/store.db") + ": the store's file cannot be made: No such file or directory");
+    }
+}
+
+TEST_CASE("sqlite_store says so when it may not read or write its file", "[sqlite][store]") {
+    const temporary_folder folder;
+    const auto everything = fs::perms::owner_all;
+    SECTION("a folder in which nothing may be made") {
+        fs::permissions(folder.path, fs::perms::owner_read | fs::perms::owner_exec);
+        const without_privileges now(folder.path);
+        sqlite_store store(folder.file());
+        CHECK(code_of(store.status()) == errc::store_failed);
+        CHECK(store.last_error() == folder.file() + ": the store's file cannot be made: Permission denied");
+    }
+    SECTION("a store that is read-only") {
+        REQUIRE(sqlite_store(folder.file()).put(a, 1, {}));
+        fs::permissions(folder.file(), fs::perms::owner_read);
+        const without_privileges now(folder.path);
+        sqlite_store store(folder.file());
+        CHECK(code_of(store.status()) == errc::store_failed);
+        CHECK(store.last_error() == folder.file() + ": the store's file or folder may not be written to");
+        sqlite_store reader(folder.file(), store_access::read_only);
+        CHECK(fetch(reader, a) == found{1, {}});
+    }
+    SECTION("a store that may not be read") {
+        REQUIRE(sqlite_store(folder.file()).put(a, 1, {}));
+        fs::permissions(folder.file(), fs::perms::none);
+        const without_privileges now(folder.path);
+        sqlite_store store(folder.file());
+        CHECK(code_of(store.status()) == errc::store_failed);
+        CHECK(store.last_error() == folder.file() +
+                                        ": the store's file cannot be opened: unable to open database file: "
+                                        "Permission denied");
+    }
+    fs::permissions(folder.path, everything);
+}
