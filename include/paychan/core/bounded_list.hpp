@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstddef>
+#include <utility>
 
 namespace paychan {
 
@@ -10,8 +11,10 @@ namespace paychan {
 template <class T, std::size_t N>
 class bounded_list {
 public:
-    constexpr void push_back(const T& value) {
-        if (size_ < N) items_[size_++] = value;
+    /// value  a T, or what one is assigned from: a variant then takes the one alternative and copies no unset bytes
+    template <class U>
+    constexpr void push_back(U&& value) {
+        if (size_ < N) items_[size_++] = std::forward<U>(value);
     }
 
     [[nodiscard]] constexpr std::size_t size() const { return size_; }

@@ -1,0 +1,193 @@
+// Two key stores: keys that live and die with the process, and keys that grow from a seed by a counter on disk.
+#pragma once
+
+#include <algorithm>
+#include <span>
+#include <vector>
+
+#include "paychan/core/reader.hpp"
+#include "paychan/core/writer.hpp"
+#include "paychan/memory/key_branch.hpp"
+#include "paychan/memory/random.hpp"
+#include "paychan/policy.hpp"
+
+namespace paychan {
+
+/// The canonical KeyStore, for tests and simulations: its keys are gone with it, and the money of its channels with
+/// them.
+class memory_keys {
+public:
+    /// Random keys.
+    memory_keys() = default;
+
+    /// These keys, in this order, so that a recorded session replays byte for byte; then key_unavailable.
+    explicit memory_keys(std::span<const bytes32> given) : source_(source::given) {
+        for (const bytes32& bytes : given) keys_.emplace_back(bytes);
+    }
+
+    /// Keys that anyone can compute from a number: for simulations that must run twice alike.
+    [[nodiscard]] static memory_keys testing_from(std::uint64_t number) {
+        memory_keys out;
+        out.source_ = source::number;
+        out.number_ = number;
+        return out;
+    }
+
+    [[nodiscard]] result<key_id> new_key() {
+        if (source_ == source::given) {
+            if (given_out_ == keys_.size()) return fail(errc::key_unavailable, "all given keys are given out");
+            PAYCHAN_CHECK(make_secret_key(keys_[given_out_].reveal()));
+        } else {
+            secret<bytes32> bytes;
+            if (source_ == source::random) {
+                PAYCHAN_CHECK(fill_random(bytes.edit()));
+            } else {
+                std::array<std::uint8_t, 16> text{};
+                writer w(text);
+                w.u64(number_);
+                w.u64(keys_.size());
+                bytes.edit() = sha256(text);
+            }
+            PAYCHAN_TRY(secret_key key, make_secret_key(bytes.reveal()));
+            keys_.push_back(std::move(key));
+        }
+        return key_id{++given_out_};  // from 1: a record without a key names none by accident
+    }
+
+    [[nodiscard]] result<paychan::public_key> public_key(key_id id) const {
+        PAYCHAN_TRY(const secret_key* const key, find(id));
+        return public_key_of(*key);
+    }
+
+    [[nodiscard]] result<ecdsa_signature> sign(const sign_request& request) const {
+        PAYCHAN_TRY(const secret_key* const key, find(request.key));
+        return sign_ecdsa(*key, request.digest);
+    }
+
+private:
+    enum class source : std::uint8_t { random, given, number };
+
+    [[nodiscard]] result<const secret_key*> find(key_id id) const {
+        const auto n = static_cast<std::uint64_t>(id);
+        if (n == 0 || n > given_out_) return fail(errc::not_found, "no key of that number was given out");
+        return &keys_[static_cast<std::size_t>(n - 1)];
+    }
+
+    std::vector<secret_key> keys_;
+    std::size_t given_out_ = 0;
+    source source_ = source::random;
+    std::uint64_t number_ = 0;
+};
+static_assert(KeyStore<memory_keys>);
+
+/// The KeyStore for real money: key n is the n-th of the seed's channel row, and the store holds how many are given
+/// out, so that the seed is the backup.  Several key stores, also in several processes, may share one seed and one
+/// store: each gets keys of its own.
+template <class StoreT>
+class seed_keys {
+    static_assert(Store<StoreT>, "the counter of keys is kept in a Store: see policy.hpp");
+
+public:
+    /// store  borrowed; must outlive this
+    /// Fails  invalid_argument (seed not 16 to 64 bytes), corrupt_record (the counter), store_failed.
+    [[nodiscard]] static result<seed_keys> open(bytes_view seed, network net, StoreT& store) {
+        PAYCHAN_TRY(extended_key parent, derive_branch(seed, net, key_branch::channel));
+        seed_keys out(std::move(parent), store);
+        PAYCHAN_CHECK(out.read_counter());
+        return out;
+    }
+
+    /// Fails  store_failed, key_unavailable (2^31 keys are given out, or too many others take keys now: ask again).
+    [[nodiscard]] result<key_id> new_key() {
+        for (int attempt = 0; attempt < 100; ++attempt) {
+            PAYCHAN_TRY(const bool moved, move_counter(counter_ + 1));
+            if (!moved) continue;
+            // 1 in 2^127 numbers has no key: it is skipped.
+            if (derive_in_branch(parent_, key_branch::channel, counter_)) return key_id{counter_};
+        }
+        return fail(errc::key_unavailable, "others take keys from this store at the same time: try again");
+    }
+
+    [[nodiscard]] result<paychan::public_key> public_key(key_id id) {
+        PAYCHAN_TRY(const secret_key key, find(id));
+        return public_key_of(key);
+    }
+
+    [[nodiscard]] result<ecdsa_signature> sign(const sign_request& request) {
+        PAYCHAN_TRY(const secret_key key, find(request.key));
+        return sign_ecdsa(key, request.digest);
+    }
+
+    /// How many keys this process knows to be given out: their numbers are 1 to this.
+    [[nodiscard]] std::uint32_t count() const { return counter_; }
+
+    /// The public key of a number that may not have been given out yet.  Fails  not_found (0, or 2^31 and above).
+    [[nodiscard]] result<paychan::public_key> peek(key_id id) const {
+        PAYCHAN_TRY(const secret_key key, derive_number(static_cast<std::uint64_t>(id)));
+        return public_key_of(key);
+    }
+
+    /// Counts all keys up to `id` as given out: it was met on the chain or in an imported channel, so the store is
+    /// older than the truth.  Fails  store_failed, not_found (no such number).
+    [[nodiscard]] result<void> saw(key_id id) {
+        const auto n = static_cast<std::uint64_t>(id);
+        if (n == 0 || n >= hardened) return fail(errc::not_found, "there is no key of that number");
+        while (counter_ < n)
+            PAYCHAN_CHECK(move_counter(static_cast<std::uint32_t>(n)));  // grows even when another was faster
+        return {};
+    }
+
+private:
+    seed_keys(extended_key parent, StoreT& store) : parent_(std::move(parent)), store_(&store) {}
+
+    static constexpr record_id counter_id{record_kind::key_counter, {}};
+
+    [[nodiscard]] result<void> read_counter() {
+        std::array<std::uint8_t, 64> memory{};
+        const result<stored_record> stored = store_->get(counter_id, memory);
+        if (!stored && stored.error().code == errc::not_found) return {};
+        if (!stored) return fail(stored.error());
+        reader r(stored->bytes);
+        const std::uint32_t n = r.u32();
+        if (!r.done() || n != stored->version || n >= hardened)
+            return fail(errc::corrupt_record, "the counter of keys in the store is damaged");
+        counter_ = std::max(counter_, n);
+        return {};
+    }
+
+    /// True: the counter on disk was below `n` and is `n` now.  False: another key store was faster, and counter_ is
+    /// what it wrote.  The store refuses what is not newer, so no two ever move to the same number.
+    [[nodiscard]] result<bool> move_counter(std::uint32_t n) {
+        if (n >= hardened) return fail(errc::key_unavailable, "all 2^31 keys of this seed are given out");
+        std::array<std::uint8_t, 4> memory{};
+        writer w(memory);
+        w.u32(n);
+        const result<void> put = store_->put(counter_id, n, w.written());
+        if (put) {
+            counter_ = n;
+            return true;
+        }
+        if (put.error().code != errc::stale_record) return fail(put.error());
+        PAYCHAN_CHECK(read_counter());
+        if (counter_ < n) return fail(errc::store_failed, "the store refuses a newer counter of keys");
+        return false;
+    }
+
+    [[nodiscard]] result<secret_key> derive_number(std::uint64_t n) const {
+        if (n == 0 || n >= hardened) return fail(errc::not_found, "there is no key of that number");
+        return derive_in_branch(parent_, key_branch::channel, static_cast<std::uint32_t>(n));
+    }
+
+    [[nodiscard]] result<secret_key> find(key_id id) {
+        if (static_cast<std::uint64_t>(id) > counter_) PAYCHAN_CHECK(read_counter());  // another may have given it out
+        if (static_cast<std::uint64_t>(id) > counter_)
+            return fail(errc::not_found, "no key of that number was given out");
+        return derive_number(static_cast<std::uint64_t>(id));
+    }
+
+    extended_key parent_;
+    StoreT* store_;
+    std::uint32_t counter_ = 0;
+};
+
+}  // namespace paychan

@@ -1,0 +1,326 @@
+// A wallet without a node's wallet: keys from a seed, coins from pushed blocks; funds contracts, pays fees.
+#pragma once
+
+#include <functional>
+#include <utility>
+#include <vector>
+
+#include "paychan/bitcoin/address.hpp"
+#include "paychan/memory/wallet_spend.hpp"
+
+namespace paychan {
+
+/// What contracts are funded from.  Nothing but `fund` and `add_fee_inputs` choose coins by it.
+enum class funding_style : std::uint8_t {
+    segwit,  ///< P2WPKH coins only: nobody can change the contract's txid, on which the pre-signed refund rests
+    legacy,  ///< P2PKH coins only, for peers that cannot read a witness (bitcoinj before 0.15); until the contract is
+             ///< mined, others can change its txid, and the refund with it
+};
+
+/// [satoshi]
+struct wallet_balance {
+    satoshi confirmed{};  ///< can be spent now
+    satoshi reserved{};   ///< in the inputs of transactions that were made but not seen in a block
+    satoshi immature{};   ///< mined by us, less than 100 blocks ago
+    satoshi p2pkh{};      ///< the part of `confirmed` that funding_style::segwit does not fund from; see to_segwit
+};
+
+/// FundingWallet of a client, PayoutWallet and FeeInputWallet of a server.  Every block is pushed to it, by
+/// chain_follower::deliver or by a backend.  It stores nothing: after a restart it is told by `reserve_inputs_of` of
+/// each stored contract and settlement that is not mined yet, and then of all blocks since its birthday.
+/// Coins are chosen largest first: the fewest inputs, so the smallest transaction, with nothing to tune.  Small coins
+/// are left for fees, where the smallest that does is taken, and for to_segwit.
+class seed_wallet {
+public:
+    /// channel_keys  how many keys the key store has given out, as seed_keys::count; without it refunds are not found
+    /// Fails         invalid_argument (seed not 16 to 64 bytes), invalid_key.
+    [[nodiscard]] static result<seed_wallet> open(bytes_view seed, network net,
+                                                  funding_style style = funding_style::segwit,
+                                                  std::function<std::uint32_t()> channel_keys = {}) {
+        PAYCHAN_TRY(wallet_keys keys, wallet_keys::open(seed, net));
+        seed_wallet out(std::move(keys), net, style, wallet_coins(std::move(channel_keys)));
+        PAYCHAN_CHECK(out.coins_.look_ahead(out.keys_));
+        return out;
+    }
+
+    // ---- chain events
+
+    /// Fails  as wallet_coins::connect.  After wrong_state nothing is spent until `restart_scan`: who cannot use the
+    ///        result may drop it.
+    result<void> on_block(const connected_block& block) { return coins_.connect(block, keys_); }
+
+    /// Fails  as wallet_coins::disconnect.
+    result<void> on_block_disconnected(std::int32_t height) { return coins_.disconnect(height); }
+
+    /// Forgets coins, to be pushed all blocks from the birthday on again.
+    void restart_scan() { coins_.restart_scan(); }
+
+    /// Fails  wrong_state (a scan from the birthday is needed).
+    [[nodiscard]] result<void> usable() const { return coins_.usable(); }
+
+    /// The last block that was taken in.
+    [[nodiscard]] std::optional<std::int32_t> height() const { return coins_.height(); }
+
+    // ---- FundingWallet
+
+    /// rate   below 1,000 sat/kvB it is taken as 1,000, which nodes ask for.  The fee is that of the largest size that
+    ///        signatures can give: at most two bytes for each input above the actual one.
+    /// Fails  insufficient_funds, too_long (memory), out_of_range (amount is dust or no money; rate above 0.1
+    ///        coins/kvB), wrong_state (blocks were missed).  On failure nothing is reserved.
+    [[nodiscard]] result<bytes_view> fund(bytes_view script, satoshi amount, fee_rate rate, bytes_span memory) {
+        PAYCHAN_CHECK(coins_.usable());
+        PAYCHAN_TRY(const fee_rate paid, checked(rate));
+        if (!is_money(amount) || amount.value <= 0 || amount < dust_limit(script))
+            return fail(errc::out_of_range, "the amount is below what nodes relay, or above 21 million coins");
+        spend s;
+        s.outputs.push_back({amount, script});
+        spend_size size;
+        size.add_output(script);
+
+        satoshi total{0};
+        satoshi needed{0};
+        for (const wallet_coin& c : coins_.spendable()) {
+            if (!funds(c) || s.coins.size() == max_inputs) continue;
+            s.coins.push_back(c);
+            size.add_coin(c.form);
+            PAYCHAN_TRY(total, add(total, c.value));
+            PAYCHAN_TRY(const satoshi fee, fee_for(paid, size.vsize()));
+            needed = satoshi{amount.value + fee.value};  // both are money: far below 64 bits
+            if (total >= needed) break;
+        }
+        if (s.coins.empty() || total < needed) return fail(errc::insufficient_funds, shortage());
+
+        PAYCHAN_TRY(const script_buffer to_change, change_script(change_branch()));
+        size.add_output(to_change.view());
+        PAYCHAN_TRY(const satoshi fee_with_change, fee_for(paid, size.vsize()));
+        const satoshi change{total.value - amount.value - fee_with_change.value};
+        // A change below dust would not be relayed: it goes to the fee.
+        if (change >= dust_limit(to_change.view())) s.outputs.push_back({change, to_change.view()});
+        return sign_and_reserve(s, memory);
+    }
+
+    /// The transaction will never be broadcast: its coins are free again.
+    void release(bytes_view tx) {
+        if (const auto parsed = parse_transaction(tx))
+            for (const tx_input& in : parsed->inputs()) coins_.release(in.prevout);
+    }
+
+    /// Keeps a coin for something that was made before a restart.
+    void reserve(const outpoint& where) { coins_.reserve(where, where); }
+
+    /// Keeps all that a stored contract or settlement spends.  Call it before `fund`, or two contracts spend one coin.
+    /// Fails  malformed.
+    result<void> reserve_inputs_of(bytes_view tx) {
+        PAYCHAN_TRY(const transaction parsed, parse_transaction(tx));
+        const outpoint first_input = parsed.inputs().begin()->prevout;
+        for (const tx_input& in : parsed.inputs()) coins_.reserve(in.prevout, first_input);
+        return {};
+    }
+
+    // ---- PayoutWallet, FeeInputWallet
+
+    /// A script of our change row that was not paid to yet.  The same one until it is, so that a settlement that is
+    /// made twice is one transaction and not two that conflict; settlements of the same hour share it.
+    /// Fails  key_unavailable.
+    [[nodiscard]] result<script_buffer> payout_script() const { return internal_script(change_branch(), 0); }
+
+    /// As policy.hpp says; adds no input if the payment bears the fee after all.  Calling it again for the same
+    /// contract gives up the coins of the earlier call.  Whether the payout is worth the fee is the caller's question.
+    /// Fails  insufficient_funds, too_long (memory), invalid_argument (not a draft as it should be, or it does not pay
+    ///        us), malformed, out_of_range, wrong_state.  On failure the reservations are as before.
+    [[nodiscard]] result<bytes_view> add_fee_inputs(const settlement_draft& draft, bytes_span memory) {
+        PAYCHAN_CHECK(coins_.usable());
+        PAYCHAN_TRY(const fee_rate paid, checked(draft.rate));
+        const std::vector<std::uint8_t> copy(draft.tx.begin(), draft.tx.end());  // the draft may lie in `memory`
+        PAYCHAN_TRY(const transaction tx, parse_transaction(bytes_view(copy)));
+        if (tx.input_count() != 1 || tx.output_count() < 1 || tx.output_count() > 2 || !is_money(draft.available))
+            return fail(errc::invalid_argument,
+                        "a settlement draft has one input, one or two outputs, and money to share");
+        spend s;
+        s.version = tx.version();
+        s.lock_time = tx.lock_time();
+        PAYCHAN_TRY(s.foreign_input, tx.input(0));
+        const outpoint contract = s.foreign_input->prevout;
+        spend_size size;
+        size.add_foreign_input(s.foreign_input->script_sig.size() + draft.script_sig_size);
+        for (const tx_output& out : tx.outputs()) {
+            s.outputs.push_back(out);
+            size.add_output(out.script_pubkey);
+        }
+        tx_output& payout = s.outputs.back();
+        if (!keys_.find(payout.script_pubkey))
+            return fail(errc::invalid_argument, "the draft's last output does not pay this wallet");
+
+        PAYCHAN_TRY(s.coins, choose_fee_coins(contract, size, paid, draft.available, dust_limit(payout.script_pubkey)));
+        satoshi total = draft.available;
+        for (const wallet_coin& c : s.coins) {
+            size.add_coin(c.form);
+            PAYCHAN_TRY(total, add(total, c.value));
+        }
+        PAYCHAN_TRY(const satoshi fee, fee_for(paid, size.vsize()));
+        PAYCHAN_TRY(payout.value, subtract(total, fee));
+        return sign_and_reserve(s, memory);
+    }
+
+    /// [satoshi] what add_fee_inputs can draw on.
+    [[nodiscard]] satoshi spare() const {
+        satoshi total{0};
+        for (const wallet_coin& c : coins_.spendable())
+            if (pays_fees(c)) total = saturated(total, c.value);
+        return total;
+    }
+
+    // ---- for people
+
+    [[nodiscard]] wallet_balance balance() const {
+        wallet_balance out;
+        for (const auto& [where, c] : coins_.all()) {
+            satoshi& part = coins_.is_reserved(c) ? out.reserved : coins_.is_mature(c) ? out.confirmed : out.immature;
+            part = saturated(part, c.value);
+            if (&part == &out.confirmed && c.form == coin_form::p2pkh) out.p2pkh = saturated(out.p2pkh, c.value);
+        }
+        return out;
+    }
+
+    /// Where to send coins: number `index` of the receive row, P2WPKH or P2PKH.
+    /// Fails  invalid_argument (20 or more beyond next_address: coins sent there would not be found), invalid_key.
+    [[nodiscard]] result<address_text> address(std::uint32_t index, funding_style style) const {
+        const key_branch branch = receive_branch(style);
+        if (index >= keys_.watched(branch))
+            return fail(errc::invalid_argument, "this address is too far from the last used one");
+        PAYCHAN_TRY(const script_buffer script, keys_.script({branch, index}));
+        return address_of_script(script.view(), network_);
+    }
+
+    /// The first number of the receive row that nobody has paid to.
+    [[nodiscard]] std::uint32_t next_address(funding_style style) const {
+        return coins_.first_unused(receive_branch(style));
+    }
+
+    /// Moves all P2PKH coins, such as refunds and change of channels, into one P2WPKH coin that `fund` can use.
+    /// Fails  insufficient_funds (there are none, or they are not worth the fee), and as `fund`.
+    [[nodiscard]] result<bytes_view> to_segwit(fee_rate rate, bytes_span memory) {
+        PAYCHAN_CHECK(coins_.usable());
+        PAYCHAN_TRY(const fee_rate paid, checked(rate));
+        PAYCHAN_TRY(const script_buffer to, change_script(key_branch::segwit_change));
+        spend s;
+        spend_size size;
+        size.add_output(to.view());
+        satoshi total{0};
+        for (const wallet_coin& c : coins_.spendable()) {
+            if (c.form != coin_form::p2pkh || s.coins.size() == max_inputs) continue;
+            s.coins.push_back(c);
+            size.add_coin(c.form);
+            PAYCHAN_TRY(total, add(total, c.value));
+        }
+        PAYCHAN_TRY(const satoshi fee, fee_for(paid, size.vsize()));
+        const satoshi rest{total.value - fee.value};
+        if (s.coins.empty() || rest < dust_limit(to.view()))
+            return fail(errc::insufficient_funds, "there are no P2PKH coins that are worth the fee of moving them");
+        s.outputs.push_back({rest, to.view()});
+        return sign_and_reserve(s, memory);
+    }
+
+private:
+    static constexpr std::size_t max_inputs = 500;     // 74 kvB of P2PKH inputs: nodes relay up to 100 kvB
+    static constexpr std::size_t max_fee_inputs = 30;  // build_settlement has room for 31 beside the contract
+    static constexpr std::uint32_t rotation =
+        10;  // [keys] below gap_limit, so that a scan from the seed alone finds each of them
+
+    seed_wallet(wallet_keys keys, network net, funding_style style, wallet_coins coins)
+        : keys_(std::move(keys)), network_(net), style_(style), coins_(std::move(coins)) {}
+
+    [[nodiscard]] static key_branch receive_branch(funding_style style) {
+        return style == funding_style::segwit ? key_branch::segwit_receive : key_branch::legacy_receive;
+    }
+
+    [[nodiscard]] bool funds(const wallet_coin& c) const {
+        return c.form == (style_ == funding_style::segwit ? coin_form::p2wpkh : coin_form::p2pkh);
+    }
+
+    // Nothing is signed on top of a settlement, so its txid may be malleable; but a peer of the legacy style must read
+    // it.
+    [[nodiscard]] bool pays_fees(const wallet_coin& c) const { return style_ == funding_style::segwit || funds(c); }
+
+    [[nodiscard]] static satoshi saturated(satoshi a, satoshi b) { return add(a, b).value_or(max_money); }
+
+    [[nodiscard]] static result<fee_rate> checked(fee_rate rate) {
+        if (rate.sat_per_kvb < 0 || rate.sat_per_kvb > coin.value / 10)
+            return fail(errc::out_of_range,
+                        "the fee rate is negative or above 0.1 coins/kvB: nodes take that for a mistake");
+        return std::max(rate, min_relay_fee_rate);
+    }
+
+    [[nodiscard]] std::string_view shortage() const {
+        const wallet_balance b = balance();
+        if (style_ == funding_style::segwit && b.p2pkh.value > 0)
+            return "not enough confirmed SegWit coins for amount and fee; P2PKH coins must be moved to SegWit first";
+        if (style_ == funding_style::legacy && b.confirmed > b.p2pkh)
+            return "not enough confirmed P2PKH coins for amount and fee; SegWit coins do not count for a legacy peer";
+        if (b.immature.value > 0) return "not enough confirmed coins for amount and fee; mined coins need 100 blocks";
+        return "not enough confirmed coins for amount and fee";
+    }
+
+    [[nodiscard]] key_branch change_branch() const {
+        return style_ == funding_style::segwit ? key_branch::segwit_change : key_branch::legacy_change;
+    }
+
+    /// The next in a small circle behind the payout's: change that never comes to be leaves no gap that hides coins.
+    [[nodiscard]] result<script_buffer> change_script(key_branch branch) {
+        return internal_script(branch, 1 + turn_++ % rotation);
+    }
+
+    [[nodiscard]] result<script_buffer> internal_script(key_branch branch, std::uint32_t beyond) const {
+        const auto script = keys_.script({branch, coins_.first_unused(branch) + beyond});
+        if (!script) return fail(errc::key_unavailable, script.error().text);
+        return *script;
+    }
+
+    /// None if none is needed; the smallest one that does; else the largest until they do.
+    [[nodiscard]] result<std::vector<wallet_coin>> choose_fee_coins(const outpoint& contract, const spend_size& without,
+                                                                    fee_rate rate, satoshi available,
+                                                                    satoshi least) const {
+        const auto covers = [&](const spend_size& size, satoshi total) {
+            const auto fee = fee_for(rate, size.vsize());
+            return fee && total.value - fee->value >= least.value;
+        };
+        if (covers(without, available)) return std::vector<wallet_coin>{};
+        std::vector<wallet_coin> coins = coins_.spendable(contract);
+        std::erase_if(coins, [&](const wallet_coin& c) { return !pays_fees(c); });
+        for (auto c = coins.rbegin(); c != coins.rend(); ++c) {
+            spend_size with_one = without;
+            with_one.add_coin(c->form);
+            PAYCHAN_TRY(const satoshi total, add(available, c->value));
+            if (covers(with_one, total)) return std::vector<wallet_coin>{*c};
+        }
+        spend_size size = without;
+        satoshi total = available;
+        for (std::size_t i = 0; i < coins.size() && i < max_fee_inputs; ++i) {
+            size.add_coin(coins[i].form);
+            PAYCHAN_TRY(total, add(total, coins[i].value));
+            if (covers(size, total)) {
+                coins.resize(i + 1);
+                return coins;
+            }
+        }
+        return fail(errc::insufficient_funds, "not enough confirmed coins in the wallet for the settlement's fee");
+    }
+
+    [[nodiscard]] result<bytes_view> sign_and_reserve(const spend& s, bytes_span memory) {
+        PAYCHAN_TRY(const bytes_view tx, sign_spend(s, keys_, memory));
+        const outpoint first_input = s.foreign_input ? s.foreign_input->prevout : s.coins.front().where;
+        coins_.release_all_for(first_input);  // of the settlement that this one replaces
+        for (const wallet_coin& c : s.coins) coins_.reserve(c.where, first_input);
+        return tx;
+    }
+
+    wallet_keys keys_;
+    network network_;
+    funding_style style_;
+    wallet_coins coins_;
+    std::uint32_t turn_ = 0;
+};
+static_assert(FundingWallet<seed_wallet>);
+static_assert(FeeInputWallet<seed_wallet>);
+
+}  // namespace paychan

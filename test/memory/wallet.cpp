@@ -1,0 +1,599 @@
+// The wallet finds its coins in blocks, spends them as nodes accept it, and never spends one twice.
+#include "paychan/memory/wallet.hpp"
+
+#include <catch2/catch.hpp>
+#include <string>
+#include <vector>
+
+#include "channel_parts.hpp"
+#include "paychan/memory/chain_follower.hpp"
+#include "paychan/memory/keys.hpp"
+#include "paychan/memory/store.hpp"
+
+using namespace paychan;
+using namespace paychan::testing;
+
+namespace {
+
+// BIP84 and BIP44 test vectors: the seed of the mnemonic "abandon abandon ... about".
+constexpr const char* seed_hex =
+    "5eb00bbddcf069084889a8ab9155568165f5c453ccb85e70811aaed6f6da5fc1"
+    "9a5ac40b389cd370d086206dec8aa6c43daea6690f20ad3d8d48b2d2ce9e38e4";
+
+std::array<std::uint8_t, 64> seed() {
+    std::array<std::uint8_t, 64> out{};
+    REQUIRE(from_hex(seed_hex, out));
+    return out;
+}
+
+seed_wallet open_wallet(funding_style style = funding_style::segwit, std::function<std::uint32_t()> channel_keys = {}) {
+    auto w = seed_wallet::open(seed(), network::regtest, style, std::move(channel_keys));
+    REQUIRE(w);
+    return *std::move(w);
+}
+
+std::string text_of(const result<address_text>& a) {
+    REQUIRE(a);
+    return std::string(a->view());
+}
+
+const script_buffer to_miner = miner_script();
+constexpr satoshi fifty{50 * coin.value};
+
+/// A chain on which coins are given away, and the follower that tells a wallet of it.
+struct world {
+    memory_chain chain;
+    chain_follower network{chain, 1};
+    std::int32_t next_coin = 1;
+
+    world() { chain.mine(130, to_miner.view()); }
+
+    void tell(seed_wallet& w) { network.deliver(w); }
+    void mine(seed_wallet& w, int count = 1) {
+        chain.mine(count, to_miner.view());
+        tell(w);
+    }
+
+    /// Sends to a script; not yet in a block.  Returns where it is.
+    outpoint give(bytes_view script, satoshi amount) {
+        const auto block = chain.block_at(next_coin++);
+        auto walk = open_block(block->raw);
+        const outpoint from{walk->next()->id(), 0};
+        const std::array out{tx_output{amount, script},
+                             tx_output{satoshi{fifty.value - amount.value - 1000}, to_miner.view()}};
+        const byte_string tx = spend_mined(from, out);
+        REQUIRE(chain.submit(tx).reason == "");
+        return {id_of(tx), 0};
+    }
+    outpoint give(const seed_wallet& w, funding_style style, satoshi amount, std::uint32_t index = 0) {
+        const auto address = w.address(index, style);
+        REQUIRE(address);
+        const auto script = script_of_address(address->view(), network::regtest);
+        REQUIRE(script);
+        return give(script->view(), amount);
+    }
+};
+
+script_buffer script_at(const seed_wallet& w, funding_style style, std::uint32_t index) {
+    return *script_of_address(w.address(index, style)->view(), network::regtest);
+}
+
+/// [satoshi] what the inputs bring more than the outputs; inputs must be unspent in a block.
+std::int64_t fee_of(const memory_chain& chain, bytes_view tx) {
+    const auto parsed = parse_transaction(tx);
+    std::int64_t fee = 0;
+    for (const tx_input& in : parsed->inputs()) {
+        const auto c = chain.coin_at(in.prevout);
+        REQUIRE(c);
+        fee += c->value.value;
+    }
+    for (const tx_output& out : parsed->outputs()) fee -= out.value.value;
+    return fee;
+}
+
+const script_buffer contract_script = channel_keys().contract_script;
+constexpr fee_rate five{5000};  // [sat/kvB]
+
+}  // namespace
+
+TEST_CASE("the addresses are those of BIP84 and BIP44", "[memory][wallet]") {
+    auto w = seed_wallet::open(seed(), network::mainnet);
+    REQUIRE(w);
+    CHECK(text_of(w->address(0, funding_style::segwit)) == "bc1qcr8te4kr609gcawutmrza0j4xv80jy8z306fyu");
+    CHECK(text_of(w->address(1, funding_style::segwit)) == "bc1qnjg0jd8228aq7egyzacy8cys3knf9xvrerkf9g");
+    CHECK(text_of(w->address(0, funding_style::legacy)) == "1LqBGSKuX5yYUonjxT5qGfpUsXKYYWeabA");
+    // BIP84's first change address: payouts and change use that row.
+    CHECK(text_of(address_of_script(w->payout_script()->view(), network::mainnet)) ==
+          "bc1q8c6fshw2dlwun7ekn9qwf37cu2rn755upcp6el");
+    CHECK(w->address(20, funding_style::segwit).error().code == errc::invalid_argument);
+    CHECK(seed_wallet::open(bytes_view(seed()).first(15), network::mainnet).error().code == errc::invalid_argument);
+}
+
+TEST_CASE("a contract is funded as nodes accept it, at its fee rate", "[memory][wallet]") {
+    const auto style = GENERATE(funding_style::segwit, funding_style::legacy);
+    const int coins = GENERATE(1, 2, 7);
+    world world;
+    seed_wallet w = open_wallet(style);
+    for (int i = 0; i < coins; ++i) world.give(w, style, satoshi{1'000'000}, static_cast<std::uint32_t>(i));
+    world.mine(w);
+    const satoshi amount{1'000'000 * coins - 100'000};
+    std::vector<std::uint8_t> memory(5000);
+    const auto tx = w.fund(contract_script.view(), amount, five, memory);
+    REQUIRE(tx);
+    const auto parsed = parse_transaction(*tx);
+    REQUIRE(parsed);
+    CHECK(parsed->version() == 1);
+    CHECK(parsed->lock_time() == 0);
+    CHECK(parsed->input_count() == static_cast<std::size_t>(coins));
+    for (const tx_input& in : parsed->inputs()) CHECK(in.sequence == 0xffffffff);
+    CHECK(parsed->output_count() == 2);
+    CHECK(parsed->output(0)->value == amount);
+    CHECK(equal(parsed->output(0)->script_pubkey, contract_script.view()));
+    CHECK(parsed->has_witness() == (style == funding_style::segwit));
+    CHECK((match_p2wpkh(parsed->output(1)->script_pubkey).has_value()) == (style == funding_style::segwit));
+
+    // At least the rate for the size as nodes count it; a signature that came out short costs a byte or two.
+    const std::int64_t fee = fee_of(world.chain, *tx);
+    const auto vsize = static_cast<std::int64_t>(relay_vsize(*parsed));
+    CHECK(fee >= vsize * 5);
+    CHECK(fee <= (vsize + 2 * coins) * 5 + 5);
+    CHECK(world.chain.submit(*tx).reason == "");
+
+    CHECK(w.balance().reserved == satoshi{1'000'000 * coins});
+    world.mine(w);
+    CHECK(w.balance().reserved == satoshi{0});
+    CHECK(w.balance().confirmed == satoshi{100'000 - fee});
+    // The change can be spent too.
+    const auto next = w.fund(contract_script.view(), satoshi{50'000}, five, memory);
+    REQUIRE(next);
+    CHECK(world.chain.submit(*next).reason == "");
+}
+
+TEST_CASE("a change below dust goes to the fee", "[memory][wallet]") {
+    world world;
+    seed_wallet w = open_wallet();
+    world.give(w, funding_style::segwit, satoshi{100'000});
+    world.mine(w);
+    std::vector<std::uint8_t> memory(1000);
+    // 405 vB, as nodes count the signature operations of a 2-of-2: a change would be 45.
+    const auto tx = w.fund(contract_script.view(), satoshi{99'550}, fee_rate{1000}, memory);
+    REQUIRE(tx);
+    CHECK(parse_transaction(*tx)->output_count() == 1);
+    CHECK(fee_of(world.chain, *tx) == 450);
+    CHECK(world.chain.submit(*tx).reason == "");
+}
+
+TEST_CASE("coins are spent only when they are confirmed, mature, free, and of the style", "[memory][wallet]") {
+    world world;
+    seed_wallet w = open_wallet();
+    std::vector<std::uint8_t> memory(1000);
+    const auto attempt = [&](std::int64_t amount) {
+        return w.fund(contract_script.view(), satoshi{amount}, five, memory);
+    };
+    world.tell(w);
+    CHECK(attempt(10'000).error().code == errc::insufficient_funds);
+
+    world.give(w, funding_style::segwit, satoshi{100'000});
+    world.tell(w);
+    CHECK(w.balance().confirmed == satoshi{0});
+    CHECK(attempt(10'000).error().code == errc::insufficient_funds);
+    world.mine(w);
+    CHECK(attempt(99'999).error().code == errc::insufficient_funds);  // nothing is left for the fee
+    CHECK(w.balance().confirmed == satoshi{100'000});
+    const auto first = attempt(10'000);
+    REQUIRE(first);
+    const std::vector<std::uint8_t> contract(first->begin(), first->end());
+    CHECK(attempt(10'000).error().code == errc::insufficient_funds);
+    w.release(contract);
+    CHECK(attempt(10'000));
+    w.release(contract);
+
+    world.give(w, funding_style::legacy, satoshi{500'000});
+    world.mine(w);
+    CHECK(w.balance().p2pkh == satoshi{500'000});
+    const auto refused = attempt(200'000);
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().text.find("P2PKH coins must be moved") != std::string_view::npos);
+
+    world.chain.mine(1, script_at(w, funding_style::segwit, 3).view());
+    world.mine(w, 98);
+    CHECK(w.balance().immature == fifty);
+    CHECK(attempt(1'000'000).error().code == errc::insufficient_funds);
+    world.mine(w);
+    CHECK(w.balance().immature == satoshi{0});
+    const auto mined = attempt(1'000'000);
+    REQUIRE(mined);
+    CHECK(world.chain.submit(*mined).reason == "");
+}
+
+TEST_CASE("what cannot be funded reserves nothing", "[memory][wallet]") {
+    world world;
+    seed_wallet w = open_wallet();
+    world.give(w, funding_style::segwit, satoshi{100'000});
+    world.mine(w);
+    std::vector<std::uint8_t> memory(100);
+    CHECK(w.fund(contract_script.view(), satoshi{10'000}, five, memory).error().code == errc::too_long);
+    CHECK(w.fund(contract_script.view(), satoshi{10'000}, five, bytes_span(memory).first(0)).error().code ==
+          errc::too_long);
+    memory.resize(1000);
+    for (const std::int64_t bad :
+         {std::int64_t{0}, std::int64_t{-1}, std::int64_t{545}, max_money.value + 1, INT64_MAX})
+        CHECK(w.fund(contract_script.view(), satoshi{bad}, five, memory).error().code == errc::out_of_range);
+    CHECK(w.fund(contract_script.view(), satoshi{10'000}, fee_rate{-1}, memory).error().code == errc::out_of_range);
+    CHECK(w.fund(contract_script.view(), satoshi{10'000}, fee_rate{10'000'001}, memory).error().code ==
+          errc::out_of_range);
+    CHECK(w.fund(contract_script.view(), max_money, five, memory).error().code == errc::insufficient_funds);
+    CHECK(w.balance().confirmed == satoshi{100'000});
+    const auto low = w.fund(contract_script.view(), satoshi{10'000}, fee_rate{0}, memory);
+    REQUIRE(low);
+    CHECK(world.chain.submit(*low).reason == "");  // raised to what nodes ask for
+}
+
+TEST_CASE("coins are found up to the gap, wherever in a block they are", "[memory][wallet]") {
+    world world;
+    seed_wallet w = open_wallet();
+    seed_wallet far = open_wallet();
+    // Two wallets of one seed: `far` is moved on, so that it tells addresses which `w` does not look for yet.
+    world.give(w, funding_style::segwit, satoshi{1'000}, 19);
+    world.chain.mine(1, to_miner.view());
+    world.tell(far);
+    const script_buffer at_39 = script_at(far, funding_style::segwit, 39);
+    CHECK(w.address(39, funding_style::segwit).error().code == errc::invalid_argument);
+    REQUIRE(far.balance().confirmed == satoshi{1'000});
+
+    // In one block: number 39 first, which only number 19 behind it brings into sight.
+    seed_wallet late = open_wallet();
+    REQUIRE(world.chain.disconnect_tip());
+    const auto again = world.chain.find_transaction(
+        world.chain.spender_in_mempool({open_block(world.chain.block_at(1)->raw)->next()->id(), 0}).value());
+    REQUIRE(again);
+    world.chain.forget(id_of(*again));
+    world.give(at_39.view(), satoshi{2'000});
+    REQUIRE(world.chain.submit(*again).accepted);
+    world.chain.mine(1, to_miner.view());
+    chain_follower all(world.chain, 1);
+    all.deliver(late);
+    CHECK(late.balance().confirmed == satoshi{3'000});
+    CHECK(late.next_address(funding_style::segwit) == 40);
+}
+
+TEST_CASE("a reorganisation takes coins away and brings them back reserved", "[memory][wallet]") {
+    world world;
+    seed_wallet w = open_wallet();
+    world.give(w, funding_style::segwit, satoshi{100'000});
+    world.mine(w);
+    std::vector<std::uint8_t> memory(1000);
+    const auto tx = w.fund(contract_script.view(), satoshi{60'000}, five, memory);
+    REQUIRE(tx);
+    REQUIRE(world.chain.submit(*tx).accepted);
+    world.mine(w);
+    const wallet_balance after = w.balance();
+    CHECK(after.confirmed.value > 37'000);
+
+    REQUIRE(world.chain.disconnect_tip());  // the contract's block
+    world.tell(w);
+    CHECK(w.balance().confirmed == satoshi{0});
+    CHECK(w.balance().reserved == satoshi{100'000});  // its coin is the contract's, which waits in the mempool
+    std::vector<std::uint8_t> other(1000);
+    CHECK(w.fund(contract_script.view(), satoshi{10'000}, five, other).error().code == errc::insufficient_funds);
+
+    REQUIRE(world.chain.disconnect_tip());  // the coin's block
+    world.tell(w);
+    CHECK(w.balance().reserved == satoshi{0});
+    world.mine(w, 3);
+    CHECK(w.balance().confirmed == after.confirmed);
+    CHECK(w.balance().reserved == satoshi{0});
+}
+
+TEST_CASE("a wallet that missed blocks spends nothing until it has scanned again", "[memory][wallet]") {
+    world world;
+    seed_wallet w = open_wallet();
+    world.give(w, funding_style::segwit, satoshi{100'000});
+    world.mine(w);
+    std::vector<std::uint8_t> memory(1000);
+
+    SECTION("a gap in the heights") {
+        world.chain.mine(2, to_miner.view());
+        CHECK(w.on_block(*world.chain.block_at(world.chain.height())).error().code == errc::wrong_state);
+    }
+    SECTION("a block that does not follow the last one") {
+        REQUIRE(world.chain.reorg(1, to_miner.view()));
+        CHECK(w.on_block(*world.chain.block_at(world.chain.height())).error().code == errc::wrong_state);
+    }
+    SECTION("a block that is not the tip is taken away") {
+        CHECK(w.on_block_disconnected(world.chain.height() - 1).error().code == errc::wrong_state);
+    }
+    SECTION("a reorganisation deeper than what it remembers") {
+        world.mine(w, 210);
+        for (int i = 0; i < 200; ++i) REQUIRE(w.on_block_disconnected(world.chain.height() - i));
+        CHECK(w.on_block_disconnected(world.chain.height() - 200).error().code == errc::wrong_state);
+    }
+    CHECK(w.fund(contract_script.view(), satoshi{10'000}, five, memory).error().code == errc::wrong_state);
+    CHECK(w.usable().error().code == errc::wrong_state);
+
+    w.restart_scan();
+    chain_follower again(world.chain, 1);
+    again.deliver(w);
+    CHECK(w.usable());
+    CHECK(w.balance().confirmed == satoshi{100'000});
+    CHECK(w.fund(contract_script.view(), satoshi{10'000}, five, memory));
+}
+
+TEST_CASE("a block that is told twice or does not parse changes nothing", "[memory][wallet]") {
+    world world;
+    seed_wallet w = open_wallet();
+    world.give(w, funding_style::segwit, satoshi{100'000});
+    world.mine(w);
+    CHECK(w.on_block(*world.chain.block_at(world.chain.height())));
+    world.give(w, funding_style::segwit, satoshi{50'000});
+    world.chain.mine(1, to_miner.view());
+    connected_block next = *world.chain.block_at(world.chain.height());
+    const bytes_view raw = next.raw;
+    for (const std::size_t size : {std::size_t{0}, std::size_t{79}, std::size_t{81}, raw.size() - 1}) {
+        next.raw = raw.first(size);
+        CHECK(w.on_block(next).error().code == errc::malformed);
+    }
+    CHECK(w.balance().confirmed == satoshi{100'000});
+    next.raw = raw;
+    CHECK(w.on_block(next));
+    CHECK(w.balance().confirmed == satoshi{150'000});
+}
+
+TEST_CASE("after a restart a stored contract keeps its coins", "[memory][wallet]") {
+    world world;
+    seed_wallet w = open_wallet();
+    world.give(w, funding_style::segwit, satoshi{100'000});
+    world.mine(w);
+    std::vector<std::uint8_t> memory(1000);
+    const auto tx = w.fund(contract_script.view(), satoshi{60'000}, five, memory);
+    REQUIRE(tx);
+
+    seed_wallet restarted = open_wallet();
+    REQUIRE(restarted.reserve_inputs_of(*tx));
+    chain_follower network(world.chain, 1);
+    network.deliver(restarted);
+    CHECK(restarted.balance().reserved == satoshi{100'000});
+    CHECK(restarted.balance().confirmed == satoshi{0});
+    REQUIRE(world.chain.submit(*tx).accepted);
+    world.chain.mine(1, to_miner.view());
+    network.deliver(restarted);
+    CHECK(restarted.balance().reserved == satoshi{0});
+    CHECK(restarted.balance().confirmed.value > 37'000);
+    CHECK(restarted.reserve_inputs_of(bytes_view(*tx).first(20)).error().code == errc::malformed);
+}
+
+TEST_CASE("refunds to channel keys are found, spent, and moved to SegWit", "[memory][wallet]") {
+    world world;
+    memory_store store;
+    auto keys = seed_keys<memory_store>::open(seed(), network::regtest, store);
+    REQUIRE(keys);
+    seed_wallet w = open_wallet(funding_style::segwit, [&] { return keys->count(); });
+    for (int i = 0; i < 30; ++i) REQUIRE(keys->new_key());
+    const auto refund_script = [&](std::uint64_t id) { return p2pkh_script(hash160(keys->peek(key_id{id})->view())); };
+    world.give(refund_script(1).view(), satoshi{10'000});
+    world.give(refund_script(30).view(), satoshi{20'000});
+    world.give(refund_script(50).view(), satoshi{40'000});  // 20 behind what this store knows
+    world.mine(w);
+    CHECK(w.balance().p2pkh == satoshi{70'000});
+    CHECK(w.balance().confirmed == satoshi{70'000});
+
+    std::vector<std::uint8_t> memory(2000);
+    CHECK(w.fund(contract_script.view(), satoshi{50'000}, five, memory).error().code == errc::insufficient_funds);
+    const auto moved = w.to_segwit(five, memory);
+    REQUIRE(moved);
+    const std::int64_t fee = fee_of(world.chain, *moved);
+    CHECK(fee >= 5 * static_cast<std::int64_t>(parse_transaction(*moved)->vsize()));
+    CHECK(world.chain.submit(*moved).reason == "");
+    world.mine(w);
+    CHECK(w.balance().p2pkh == satoshi{0});
+    CHECK(w.balance().confirmed == satoshi{70'000 - fee});
+    const auto tx = w.fund(contract_script.view(), satoshi{50'000}, five, memory);
+    REQUIRE(tx);
+    CHECK(world.chain.submit(*tx).reason == "");
+    CHECK(w.to_segwit(five, memory).error().code == errc::insufficient_funds);
+}
+
+TEST_CASE("change that never comes to be leaves no gap", "[memory][wallet]") {
+    world world;
+    seed_wallet w = open_wallet();
+    world.give(w, funding_style::segwit, satoshi{100'000});
+    world.mine(w);
+    std::vector<std::uint8_t> memory(1000);
+    for (int i = 0; i < 100; ++i) {
+        const auto tx = w.fund(contract_script.view(), satoshi{60'000}, five, memory);
+        REQUIRE(tx);
+        if (i < 99) {
+            w.release(*tx);
+        } else {
+            REQUIRE(world.chain.submit(*tx).accepted);
+        }
+    }
+    world.chain.mine(1, to_miner.view());
+    seed_wallet from_seed_alone = open_wallet();
+    chain_follower all(world.chain, 1);
+    all.deliver(from_seed_alone);
+    CHECK(from_seed_alone.balance().confirmed.value > 37'000);
+}
+
+TEST_CASE("the payout script stays until it was paid to", "[memory][wallet]") {
+    world world;
+    seed_wallet w = open_wallet();
+    const auto first = w.payout_script();
+    REQUIRE(first);
+    CHECK(*w.payout_script() == *first);
+    world.give(first->view(), satoshi{5'000});
+    world.mine(w);
+    CHECK(w.balance().confirmed == satoshi{5'000});
+    CHECK_FALSE(*w.payout_script() == *first);
+}
+
+namespace {
+
+/// A channel whose contract is in a block, and the server's wallet.
+struct poor_settlement {
+    world world_;
+    seed_wallet server;
+    channel_keys keys;
+    satoshi value;
+    outpoint contract;
+    script_buffer payout;
+
+    explicit poor_settlement(funding_style style = funding_style::segwit, satoshi channel_value = {1'000'000})
+        : server(open_wallet(style)), value(channel_value) {
+        contract = world_.give(keys.contract_script.view(), value);
+        payout = *server.payout_script();
+        world_.mine(server);
+    }
+
+    /// As settlement_draft wants it: the client's change in front unless it is 0.
+    [[nodiscard]] byte_string draft(satoshi change) const {
+        const tx_input in{contract, {}, final_sequence, {}};
+        std::vector<tx_output> out;
+        if (change.value > 0) out.push_back({change, keys.client_script.view()});
+        out.push_back({satoshi{0}, payout.view()});
+        return written(1, std::span(&in, 1), out, 0);
+    }
+
+    /// The server's signature over all, and the client's over its change, which it made before it knew the rest.
+    [[nodiscard]] byte_string finish(bytes_view tx, satoshi change) const {
+        const tx_input in{contract, {}, final_sequence, {}};
+        const tx_output own{change, keys.client_script.view()};
+        const bool pays_all = change.value == 0;
+        const byte_string payment = written(1, std::span(&in, 1), std::span(&own, pays_all ? 0u : 1u), 0);
+        const std::uint8_t type = (pays_all ? sighash_none : sighash_single) | sighash_anyonecanpay;
+        const auto by_client = signature(payment, 0, keys.contract_script.view(), keys.client, type);
+        const byte_string copy = copied(tx);
+        return keys.finish(copy, by_client, signature(copy, 0, keys.contract_script.view(), keys.server, sighash_all));
+    }
+};
+
+constexpr std::size_t two_signatures = 1 + 73 + 73;  // [bytes] of script_sig: the dummy, and two pushes of 72
+
+}  // namespace
+
+TEST_CASE("a settlement that does not pay for itself gets the wallet's coins, and nodes accept it",
+          "[memory][wallet]") {
+    struct variant {
+        funding_style style;
+        satoshi contract;
+        satoshi change;
+        int coins;
+        fee_rate rate;
+    };
+    // Rates at which so many coins of 18,000 are needed; in the last two the client keeps nothing.
+    const auto v = GENERATE(variant{funding_style::segwit, {1'000'000}, {999'000}, 1, {20'000}},
+                            variant{funding_style::segwit, {1'000'000}, {999'000}, 3, {100'000}},
+                            variant{funding_style::legacy, {1'000'000}, {999'000}, 1, {20'000}},
+                            variant{funding_style::legacy, {1'000'000}, {999'000}, 3, {70'000}},
+                            variant{funding_style::segwit, {20'000}, {0}, 1, {100'000}},
+                            variant{funding_style::legacy, {20'000}, {0}, 1, {90'000}});
+    poor_settlement s(v.style, v.contract);
+    for (int i = 0; i < v.coins; ++i) s.world_.give(s.server, v.style, satoshi{18'000});
+    s.world_.mine(s.server);
+    CHECK(s.server.spare() == satoshi{18'000 * v.coins});
+
+    const satoshi paid{v.contract.value - v.change.value};
+    std::vector<std::uint8_t> memory(5000);
+    const auto grown = s.server.add_fee_inputs({s.draft(v.change), paid, two_signatures, v.rate}, memory);
+    REQUIRE(grown);
+    const auto parsed = parse_transaction(*grown);
+    REQUIRE(parsed);
+    CHECK(parsed->input(0)->prevout == s.contract);
+    CHECK(parsed->input(0)->script_sig.empty());
+    CHECK(parsed->input_count() == static_cast<std::size_t>(1 + v.coins));
+    CHECK(parsed->output_count() == (v.change.value > 0 ? 2 : 1));
+    if (v.change.value > 0) CHECK(parsed->output(0)->value == v.change);
+    CHECK(equal(parsed->output(parsed->output_count() - 1)->script_pubkey, s.payout.view()));
+    CHECK(parsed->has_witness() == (v.style == funding_style::segwit));
+    CHECK(s.server.spare() == satoshi{0});
+
+    const byte_string settlement = s.finish(*grown, v.change);
+    const auto vsize = static_cast<std::int64_t>(parse_transaction(bytes_view(settlement))->vsize());
+    const std::int64_t fee = fee_of(s.world_.chain, settlement);
+    CHECK(fee * 1000 >= vsize * v.rate.sat_per_kvb);
+    CHECK(fee * 1000 <= (vsize + 2 * (2 + v.coins)) * v.rate.sat_per_kvb + 1000);
+    CHECK(s.world_.chain.submit(settlement).reason == "");
+    s.world_.mine(s.server);
+    CHECK(s.server.balance().confirmed == satoshi{18'000 * v.coins + paid.value - fee});
+    CHECK(s.server.balance().reserved == satoshi{0});
+}
+
+TEST_CASE("a settlement that pays for itself gets no fee inputs", "[memory][wallet]") {
+    poor_settlement s;
+    s.world_.give(s.server, funding_style::segwit, satoshi{18'000});
+    s.world_.mine(s.server);
+    const byte_string draft = s.draft(satoshi{0});
+    std::vector<std::uint8_t> memory(5000);
+    const auto alone = s.server.add_fee_inputs({draft, s.value, two_signatures, five}, memory);
+    REQUIRE(alone);
+    CHECK(parse_transaction(*alone)->input_count() == 1);
+    CHECK(s.server.spare() == satoshi{18'000});
+    CHECK(s.world_.chain.submit(s.finish(*alone, satoshi{0})).reason == "");
+}
+
+TEST_CASE("a settlement that is made again takes the same coins, and a rival sets them free", "[memory][wallet]") {
+    poor_settlement s;
+    s.world_.give(s.server, funding_style::segwit, satoshi{30'000});
+    s.world_.give(s.server, funding_style::segwit, satoshi{20'000}, 1);
+    s.world_.mine(s.server);
+    const byte_string draft = s.draft(satoshi{999'000});
+    std::vector<std::uint8_t> memory(5000);
+    REQUIRE(s.server.add_fee_inputs({draft, satoshi{1'000}, two_signatures, fee_rate{10'000}}, memory));
+    CHECK(s.server.spare() == satoshi{30'000});  // the smallest that does
+    REQUIRE(s.server.add_fee_inputs({draft, satoshi{1'000}, two_signatures, fee_rate{20'000}}, memory));
+    CHECK(s.server.spare() == satoshi{30'000});
+    REQUIRE(s.server.add_fee_inputs({draft, satoshi{1'000}, two_signatures, fee_rate{80'000}}, memory));
+    CHECK(s.server.spare() == satoshi{20'000});
+    CHECK(s.server.add_fee_inputs({draft, satoshi{1'000}, two_signatures, fee_rate{400'000}}, memory).error().code ==
+          errc::insufficient_funds);
+    CHECK(s.server.spare() == satoshi{20'000});
+
+    // After a restart too, if the settlement was stored.
+    {
+        const auto last = s.server.add_fee_inputs({draft, satoshi{1'000}, two_signatures, fee_rate{80'000}}, memory);
+        REQUIRE(last);
+        seed_wallet restarted = open_wallet();
+        REQUIRE(restarted.reserve_inputs_of(*last));
+        chain_follower network(s.world_.chain, 1);
+        network.deliver(restarted);
+        CHECK(restarted.spare() == satoshi{20'000});
+        std::vector<std::uint8_t> again(5000);
+        const auto same = restarted.add_fee_inputs({draft, satoshi{1'000}, two_signatures, fee_rate{80'000}}, again);
+        REQUIRE(same);
+        CHECK(equal(*same, *last));
+    }
+
+    // The client's refund, or an older settlement, is mined instead.
+    REQUIRE(s.world_.chain.submit(s.keys.settlement(s.contract, satoshi{999'000}, satoshi{600})).accepted);
+    s.world_.mine(s.server);
+    CHECK(s.server.spare() == satoshi{50'000});
+    CHECK(s.server.balance().reserved == satoshi{0});
+}
+
+TEST_CASE("a draft that is not a settlement of ours is refused", "[memory][wallet]") {
+    poor_settlement s;
+    s.world_.give(s.server, funding_style::segwit, satoshi{30'000});
+    s.world_.mine(s.server);
+    std::vector<std::uint8_t> memory(5000);
+    const byte_string good = s.draft(satoshi{999'000});
+    const byte_string foreign = [&] {
+        poor_settlement other;
+        other.payout = to_miner;
+        return other.draft(satoshi{999'000});
+    }();
+    const auto code = [&](bytes_view tx, satoshi available, bytes_span out) {
+        const auto r = s.server.add_fee_inputs({tx, available, two_signatures, five}, out);
+        return r ? errc::other : r.error().code;
+    };
+    CHECK(code(foreign, satoshi{1'000}, memory) == errc::invalid_argument);
+    CHECK(code(bytes_view(good).first(30), satoshi{1'000}, memory) == errc::malformed);
+    CHECK(code(good, satoshi{-1}, memory) == errc::invalid_argument);
+    CHECK(code(good, satoshi{1'000}, bytes_span(memory).first(150)) == errc::too_long);
+    CHECK(s.server.spare() == satoshi{30'000});
+    // The draft may lie in the memory that the result is written to.
+    std::ranges::copy(good, memory.begin());
+    const auto grown =
+        s.server.add_fee_inputs({bytes_view(memory).first(good.size()), satoshi{1'000}, two_signatures, five}, memory);
+    REQUIRE(grown);
+    CHECK(s.world_.chain.submit(s.finish(*grown, satoshi{999'000})).reason == "");
+}
