@@ -1,0 +1,87 @@
+// What the node's answers mean to us: pure functions from an rpc_result to a broadcast's outcome, a fee rate, the
+// chain's state.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "paychan/bitcoin/block.hpp"
+#include "paychan/bitcoind/amount.hpp"
+#include "paychan/bitcoind/rpc_error.hpp"
+#include "paychan/policy.hpp"
+
+namespace paychan::bitcoind {
+
+struct broadcast_result {
+    broadcast_outcome outcome = broadcast_outcome::unreachable;
+    std::string reason;  ///< empty when it was taken now
+};
+
+/// The outcome of sendrawtransaction for the transaction `id`.
+/// Accepted: it is in the mempool now or was before, or is in a block.  Refused: the network's rules say no, which
+/// includes -25, missing or spent inputs: whether the parent will still come is for the caller to know.  Anything else,
+/// also an error that says nothing about the transaction, is `unreachable`: to be tried again.
+/// Source  protocol.md, Nodes; Bitcoin Core rpc/protocol.h: -22 decoding, -25 and -26 verification, -27 in a block.
+[[nodiscard]] inline broadcast_result read_broadcast(const rpc_result& answer, const txid& id) {
+    using enum broadcast_outcome;
+    if (answer) {
+        const auto named = parse_txid(text_or_empty(*answer));
+        if (named && *named == id) return {accepted, ""};
+        return {unreachable, "the node answered with another txid"};
+    }
+    const rpc_error& e = answer.error();
+    if (e.failure != rpc_failure::node_error) return {unreachable, e.message};
+    const std::string_view words = e.message;
+    if (e.code == -27) return {accepted, e.message};
+    if (e.code == -25 || e.code == -26) {
+        // Older nodes and dialects refuse what they have.  With the last of these only the witness differs, not the
+        // txid.
+        for (const std::string_view known :
+             {"txn-already-in-mempool", "txn-already-known", "txn-same-nonwitness-data-in-mempool"})
+            if (words.starts_with(known)) return {accepted, e.message};
+        return {refused, e.message};
+    }
+    if (e.code == -22) return {refused, e.message};
+    return {unreachable, "the node cannot take it now (error " + std::to_string(e.code) + "): " + e.message};
+}
+
+struct fee_settings {
+    fee_rate fallback{2'000};  ///< [sat/kvB] when the node has no estimate: twice the least that nodes relay
+    fee_rate max{200'000};     ///< [sat/kvB] no estimate makes us pay more
+    int target = 6;            ///< [blocks] within which a transaction should confirm
+};
+
+/// The rate of estimatesmartfee, between Core's least relay rate and `max`; the fallback when the node has none.
+/// Nothing when the node did not answer: what was known before still holds.
+[[nodiscard]] inline std::optional<fee_rate> read_fee_estimate(const rpc_result& answer, const fee_settings& s) {
+    if (!answer && answer.error().failure != rpc_failure::node_error) return std::nullopt;
+    if (!answer && answer.error().code == rpc_in_warmup) return std::nullopt;
+    fee_rate rate = s.fallback;
+    if (answer)
+        if (const auto text = number_text(member(*answer, "feerate")))
+            if (const auto estimate = parse_btc_per_kvb(*text); estimate && estimate->sat_per_kvb > 0) rate = *estimate;
+    return std::max(min_relay_fee_rate, std::min(rate, s.max));
+}
+
+/// What we use of getblockchaininfo.
+struct chain_info {
+    std::string chain;  ///< main, test, signet, regtest
+    std::int32_t height = 0;
+    block_hash best;
+    bool initial_download = false;
+};
+
+/// Fails  malformed.
+[[nodiscard]] inline result<chain_info> read_chain_info(const json& answer) {
+    const auto height = integer(member(answer, "blocks"));
+    const auto best = parse_block_hash(text_or_empty(member(answer, "bestblockhash")));
+    const std::string& chain = text_or_empty(member(answer, "chain"));
+    if (!height || *height < 0 || *height > INT32_MAX - 1 || !best || chain.empty())
+        return fail(errc::malformed, "the node's getblockchaininfo is not understood");
+    const json& downloading = member(answer, "initialblockdownload");
+    return chain_info{one_line(chain), static_cast<std::int32_t>(*height), *best,
+                      downloading.is_boolean() && downloading.get<bool>()};
+}
+
+}  // namespace paychan::bitcoind

@@ -1,0 +1,590 @@
+#include "paychan/bitcoind/backend.hpp"
+
+#include <catch2/catch.hpp>
+#include <map>
+#include <random>
+#include <vector>
+
+#include "fake_node.hpp"
+
+using namespace paychan;
+using namespace paychan::bitcoind;
+using namespace std::chrono_literals;
+
+namespace {
+
+std::string hex(bytes_view bytes) {
+    std::string out(2 * bytes.size(), '\0');
+    REQUIRE(to_hex(bytes, out));
+    return out;
+}
+std::string text(const block_hash& h) {
+    const auto t = display(h);
+    return {t.data(), t.size()};
+}
+
+/// A transaction that spends nothing; `name` makes it another one.
+std::vector<std::uint8_t> transaction_named(std::uint64_t name) {
+    std::array<std::uint8_t, 128> memory{};
+    writer w(memory);
+    const tx_output output{satoshi{50}, {}};
+    std::array<std::uint8_t, 8> script{};
+    writer(script).u64(name);
+    tx_input input{};
+    input.prevout.index = 0xffffffff;
+    input.script_sig = script;
+    input.sequence = 0xffffffff;
+    write_transaction(w, 1, {&input, 1}, {&output, 1}, 0);
+    REQUIRE(w.ok());
+    return {w.written().begin(), w.written().end()};
+}
+
+/// A node's chain of blocks with one transaction each, and what it answers.
+struct fake_chain {
+    struct block {
+        block_hash hash;
+        std::int64_t time = 0;
+        std::vector<std::uint8_t> raw;
+    };
+    std::vector<block> active;
+    std::map<std::string, std::vector<std::uint8_t>> known;  // raw, by hash: also of blocks that are no longer active
+    std::map<std::string, int> asked;                        // by method
+    std::vector<std::string> sent;
+    std::string name = "regtest";
+    json fee{{"errors", json::array({"Insufficient data or no feerate found"})}};
+    bool downloading = false;
+    std::function<std::optional<fake::reply>(const fake::request&)> first;  // has the first word, if set
+    std::uint64_t made = 0;
+
+    explicit fake_chain(int height) { grow(height + 1); }
+
+    [[nodiscard]] std::int32_t height() const { return static_cast<std::int32_t>(active.size()) - 1; }
+
+    void grow(int blocks) {
+        for (; blocks > 0; --blocks) {
+            block b;
+            ++made;
+            b.time = 1'600'000'000 + 600 * static_cast<std::int64_t>(active.size()) +
+                     static_cast<std::int64_t>(made * 7919 % 5000);
+            const auto tx = transaction_named(made);
+            b.raw.resize(80 + 1);
+            writer w(b.raw);
+            w.i32(4);
+            w.bytes(active.empty() ? bytes32{} : active.back().hash.bytes);
+            w.bytes(hash256(tx));
+            w.u32(static_cast<std::uint32_t>(b.time));
+            w.u32(0x207fffff);
+            w.u32(0);
+            w.u8(1);
+            b.raw.insert(b.raw.end(), tx.begin(), tx.end());
+            b.hash.bytes = hash256(bytes_view(b.raw).first(80));
+            known[text(b.hash)] = b.raw;
+            active.push_back(std::move(b));
+        }
+    }
+    void shrink(int blocks) { active.resize(active.size() - static_cast<std::size_t>(blocks)); }
+
+    /// BIP113, written down once more.
+    [[nodiscard]] std::int64_t median_time(std::size_t at) const {
+        std::vector<std::int64_t> times;
+        for (std::size_t i = at >= 10 ? at - 10 : 0; i <= at; ++i) times.push_back(active[i].time);
+        std::sort(times.begin(), times.end());
+        return times[times.size() / 2];
+    }
+
+    fake::reply answer(const fake::request& r) {
+        ++asked[r.method()];
+        if (first)
+            if (auto out = first(r)) return *out;
+        const json& p = r.body["params"];
+        if (r.method() == "getblockchaininfo")
+            return fake::ok(r, {{"chain", name},
+                                {"blocks", height()},
+                                {"bestblockhash", text(active.back().hash)},
+                                {"initialblockdownload", downloading}});
+        if (r.method() == "getblockhash") {
+            if (p[0].get<int>() > height()) return fake::error(r, -8, "Block height out of range");
+            return fake::ok(r, text(active[p[0].get<std::size_t>()].hash));
+        }
+        if (r.method() == "getblock" || r.method() == "getblockheader") {
+            const auto found = known.find(p[0].get<std::string>());
+            if (found == known.end()) return fake::error(r, -5, "Block not found");
+            const bytes_view raw = found->second;
+            return fake::ok(r, hex(r.method() == "getblock" ? raw : raw.first(80)));
+        }
+        if (r.method() == "estimatesmartfee") return fake::ok(r, fee);
+        if (r.method() == "sendrawtransaction") {
+            sent.push_back(p[0].get<std::string>());
+            std::vector<std::uint8_t> tx(sent.back().size() / 2);
+            REQUIRE(from_hex(sent.back(), tx));
+            const auto id = display(parse_transaction(tx).value().id());
+            return fake::ok(r, std::string(id.data(), id.size()));
+        }
+        return fake::error(r, -32601, "Method not found", 404);
+    }
+};
+
+struct follower {
+    struct outcome {
+        txid id;
+        broadcast_outcome how;
+        std::string reason;
+    };
+    std::map<std::int32_t, block_hash> blocks;
+    std::map<std::int32_t, std::int64_t> medians;
+    std::vector<std::int32_t> left;
+    std::vector<outcome> outcomes;
+    std::vector<std::int64_t> fees;
+    std::vector<node_status> states;
+    std::string last_words;
+    std::function<void(std::int32_t)> at_block = [](std::int32_t) {};
+    bool in_call = false;  // the test is inside a call to the backend
+
+    void on_block(const connected_block& b) {
+        REQUIRE_FALSE(in_call);
+        if (!blocks.empty()) {
+            REQUIRE(b.height == blocks.rbegin()->first + 1);
+            REQUIRE(parse_block_header(b.raw)->previous == blocks.rbegin()->second);
+        }
+        REQUIRE(parse_block_header(b.raw)->hash.bytes == b.hash);
+        blocks[b.height] = block_hash{b.hash};
+        medians[b.height] = b.median_time.seconds;
+        at_block(b.height);
+    }
+    void on_block_disconnected(std::int32_t height) {
+        REQUIRE_FALSE(blocks.empty());
+        REQUIRE(height == blocks.rbegin()->first);
+        blocks.erase(height);
+        medians.erase(height);
+        left.push_back(height);
+    }
+    void on_broadcast(const txid& id, broadcast_outcome how, std::string_view reason) {
+        REQUIRE_FALSE(in_call);
+        outcomes.push_back({id, how, std::string(reason)});
+    }
+    void on_fee_rate(fee_rate r) { fees.push_back(r.sat_per_kvb); }
+    void on_node_status(node_status s, std::string_view words) {
+        states.push_back(s);
+        last_words = words;
+    }
+};
+
+backend_settings settings(std::optional<std::int32_t> from = 0) {
+    backend_settings s;
+    s.chain = "regtest";
+    s.walk.from = from;
+    s.poll = 1ms;
+    s.fee_poll = 1ms;
+    s.rpc.timeout = 5s;
+    return s;
+}
+
+struct fixture {
+    boost::asio::io_context io;
+    fake_chain chain;
+    fake::node node;
+    follower f;
+    std::optional<backend<follower>> chain_backend;
+
+    explicit fixture(int height, backend_settings s = settings())
+        : chain(height), node(io, [this](const fake::request& r) { return chain.answer(r); }) {
+        chain_backend.emplace(io, node.address(), f, s);
+    }
+    backend<follower>& b() { return *chain_backend; }
+
+    void broadcast(const std::vector<std::uint8_t>& tx) {
+        f.in_call = true;
+        b().broadcast(tx);
+        f.in_call = false;
+    }
+    /// The follower holds what the node holds, from its first block to the tip.
+    [[nodiscard]] bool same() const {
+        if (f.blocks.empty() || f.blocks.rbegin()->first != chain.height()) return false;
+        for (const auto& [height, hash] : f.blocks)
+            if (hash != chain.active[static_cast<std::size_t>(height)].hash) return false;
+        return true;
+    }
+    void check_medians() const {
+        for (const auto& [height, median] : f.medians)
+            REQUIRE(median == chain.median_time(static_cast<std::size_t>(height)));
+    }
+    template <class Done>
+    bool run(Done done) {
+        return fake::run_until(io, done);
+    }
+    bool catch_up() {
+        return run([&] { return same(); });
+    }
+    /// Until the node was looked at so many times more.
+    void looks(int n) {
+        const int end = chain.asked["getblockchaininfo"] + n;
+        REQUIRE(run([&] { return chain.asked["getblockchaininfo"] >= end; }));
+    }
+};
+
+}  // namespace
+
+TEST_CASE("a backend reports every block from genesis with its median time", "[bitcoind]") {
+    fixture t(40);
+    t.b().start();
+    REQUIRE(t.catch_up());
+    CHECK(t.f.blocks.size() == 41);
+    t.check_medians();
+    t.chain.grow(3);
+    REQUIRE(t.catch_up());
+    t.check_medians();
+    CHECK(t.f.left.empty());
+    REQUIRE(t.run([&] { return !t.f.states.empty(); }));
+    CHECK(t.f.states == std::vector{node_status::following});
+}
+
+TEST_CASE("a backend that starts later asks for the headers before, so that the first median time is right",
+          "[bitcoind]") {
+    const auto from = GENERATE(1, 5, 10, 11, 12, 39, 40);
+    fixture t(40, settings(from));
+    t.b().start();
+    REQUIRE(t.catch_up());
+    CHECK(t.f.blocks.begin()->first == from);
+    t.check_medians();
+    CHECK(t.chain.asked["getblock"] == 41 - from);
+}
+
+TEST_CASE("a backend without a first height begins with the tip", "[bitcoind]") {
+    fixture t(40, settings(std::nullopt));
+    t.b().start();
+    REQUIRE(t.catch_up());
+    CHECK(t.f.blocks.size() == 1);
+    t.check_medians();
+}
+
+TEST_CASE("a backend waits, and says so once, for a first height that the chain has not reached", "[bitcoind]") {
+    fixture t(40, settings(42));
+    t.b().start();
+    t.looks(3);
+    CHECK(t.f.states == std::vector{node_status::waiting});
+    t.chain.grow(2);
+    REQUIRE(t.catch_up());
+    CHECK(t.f.blocks.begin()->first == 42);
+    t.check_medians();
+}
+
+TEST_CASE("a reorganisation takes the old blocks away from the tip down, then brings the new ones", "[bitcoind]") {
+    fixture t(40);
+    t.b().start();
+    REQUIRE(t.catch_up());
+    t.chain.shrink(4);
+    t.chain.grow(GENERATE(1, 4, 6));  // to a chain that is shorter, as long, longer
+    REQUIRE(t.catch_up());
+    CHECK(t.f.left == std::vector<std::int32_t>{40, 39, 38, 37});
+    t.check_medians();
+}
+
+TEST_CASE("a chain that only gets shorter is a reorganisation, too", "[bitcoind]") {
+    fixture t(40);
+    t.b().start();
+    REQUIRE(t.catch_up());
+    t.chain.shrink(2);
+    REQUIRE(t.catch_up());
+    CHECK(t.f.left == std::vector<std::int32_t>{40, 39});
+}
+
+TEST_CASE("a node that downloads its chain again is behind, and takes no block away", "[bitcoind]") {
+    fixture t(40);
+    t.b().start();
+    REQUIRE(t.catch_up());
+    const auto full = t.chain.active;
+    t.chain.shrink(30);
+    t.chain.downloading = true;
+    t.looks(3);
+    CHECK(t.f.left.empty());
+    t.chain.active = full;
+    t.chain.downloading = false;
+    t.chain.grow(1);
+    REQUIRE(t.catch_up());
+    CHECK(t.f.left.empty());
+}
+
+TEST_CASE("a backend follows a node that is syncing, and says so", "[bitcoind]") {
+    fixture t(40);
+    t.chain.downloading = true;
+    t.b().start();
+    REQUIRE(t.catch_up());
+    REQUIRE(t.run([&] { return !t.f.states.empty(); }));
+    CHECK(t.f.states == std::vector{node_status::syncing});
+    t.chain.downloading = false;
+    REQUIRE(t.run([&] { return t.f.states.size() == 2; }));
+    CHECK(t.f.states[1] == node_status::following);
+}
+
+TEST_CASE("a reorganisation below the first height shows only blocks from there on", "[bitcoind]") {
+    fixture t(40, settings(39));
+    t.b().start();
+    REQUIRE(t.catch_up());
+    t.chain.shrink(6);
+    t.chain.grow(10);
+    REQUIRE(t.catch_up());
+    CHECK(t.f.left == std::vector<std::int32_t>{40, 39});
+    CHECK(t.f.blocks.begin()->first == 39);
+    t.check_medians();
+}
+
+TEST_CASE("a reorganisation as deep as the setting is followed, a deeper one fails", "[bitcoind]") {
+    auto s = settings();
+    s.walk.max_reorg_depth = 5;
+    fixture t(40, s);
+    t.b().start();
+    REQUIRE(t.catch_up());
+    t.chain.shrink(5);
+    t.chain.grow(6);
+    REQUIRE(t.catch_up());
+    t.check_medians();
+    t.chain.shrink(6);
+    t.chain.grow(7);
+    REQUIRE(t.run([&] { return t.f.states.back() == node_status::failed; }));
+    CHECK(t.f.left.size() == 5);
+    CHECK(t.f.last_words.find("reorganisation deeper than 5 blocks") == 0);
+}
+
+TEST_CASE("a node on another network is a failure, and no transaction is sent to it", "[bitcoind]") {
+    fixture t(5);
+    t.chain.name = "main";
+    t.broadcast(transaction_named(1));
+    t.b().start();
+    REQUIRE(t.run([&] { return !t.f.states.empty() && !t.f.outcomes.empty(); }));
+    CHECK(t.f.states == std::vector{node_status::failed});
+    CHECK(t.f.last_words.find("chain main, not on regtest") != std::string::npos);
+    t.broadcast(transaction_named(2));
+    REQUIRE(t.run([&] { return t.f.outcomes.size() == 2; }));
+    for (const auto& o : t.f.outcomes) CHECK(o.how == broadcast_outcome::unreachable);
+    CHECK(t.chain.sent.empty());
+    CHECK(t.f.blocks.empty());
+}
+
+TEST_CASE("a pruned block is a failure that says which", "[bitcoind]") {
+    fixture t(40, settings(20));
+    t.chain.first = [&](const fake::request& r) -> std::optional<fake::reply> {
+        if (r.method() == "getblock") return fake::error(r, -1, "Block not available (pruned data)");
+        return std::nullopt;
+    };
+    t.b().start();
+    REQUIRE(t.run([&] { return !t.f.states.empty(); }));
+    CHECK(t.f.states == std::vector{node_status::failed});
+    CHECK(t.f.last_words.find("the node has pruned block 20") == 0);
+}
+
+TEST_CASE("a block that is not what was asked for is not reported, and the node's trouble is told once", "[bitcoind]") {
+    const int kind = GENERATE(0, 1, 2, 3);
+    fixture t(20);
+    t.chain.first = [&](const fake::request& r) -> std::optional<fake::reply> {
+        if (r.method() != "getblock" || r.body["params"][0] != text(t.chain.active[10].hash)) return std::nullopt;
+        auto raw = t.chain.active[10].raw;
+        if (kind == 0) raw = t.chain.active[9].raw;
+        if (kind == 1) raw.back() ^= 1;  // another transaction
+        if (kind == 2) raw.resize(90);
+        if (kind == 3) return fake::ok(r, 17);
+        return fake::ok(r, hex(raw));
+    };
+    t.b().start();
+    t.looks(5);
+    CHECK(t.f.blocks.size() == 10);
+    CHECK(t.f.states == std::vector{node_status::unreachable});
+    t.chain.first = nullptr;
+    REQUIRE(t.catch_up());
+}
+
+TEST_CASE("a node whose blocks never fit together is not asked in a tight loop", "[bitcoind]") {
+    auto s = settings();
+    s.poll = 20ms;
+    fixture t(20, s);
+    t.b().start();
+    REQUIRE(t.catch_up());
+    // It says that there is another block, whose hash belongs to a block that stands elsewhere.
+    t.chain.grow(1);
+    t.chain.first = [&](const fake::request& r) -> std::optional<fake::reply> {
+        if (r.method() == "getblockhash" && r.body["params"][0] == 21) return fake::ok(r, text(t.chain.active[3].hash));
+        return std::nullopt;
+    };
+    const auto start = std::chrono::steady_clock::now();
+    t.looks(6);
+    CHECK(std::chrono::steady_clock::now() - start > 80ms);
+    CHECK(t.f.left.empty());
+    CHECK(t.f.blocks.size() == 21);
+}
+
+TEST_CASE("a broadcast is sent to the node and ends in one outcome, never from inside the call", "[bitcoind]") {
+    fixture t(5);
+    t.broadcast(transaction_named(1));  // before start: held
+    t.b().start();
+    REQUIRE(t.run([&] { return t.f.outcomes.size() == 1; }));
+    t.broadcast(transaction_named(2));
+    t.broadcast(transaction_named(2));
+    REQUIRE(t.run([&] { return t.f.outcomes.size() == 3; }));
+    t.looks(3);
+    REQUIRE(t.f.outcomes.size() == 3);
+    for (const auto& o : t.f.outcomes) CHECK(o.how == broadcast_outcome::accepted);
+    CHECK(t.f.outcomes[0].id.bytes == hash256(transaction_named(1)));
+    CHECK(t.f.outcomes[2].id.bytes == hash256(transaction_named(2)));
+    CHECK(t.chain.sent == std::vector{hex(transaction_named(1)), hex(transaction_named(2)), hex(transaction_named(2))});
+}
+
+TEST_CASE("a broadcast that the node refuses comes with the node's words", "[bitcoind]") {
+    fixture t(5);
+    t.chain.first = [](const fake::request& r) -> std::optional<fake::reply> {
+        if (r.method() == "sendrawtransaction") return fake::error(r, -26, "non-final");
+        return std::nullopt;
+    };
+    t.b().start();
+    t.broadcast(transaction_named(1));
+    REQUIRE(t.run([&] { return t.f.outcomes.size() == 1; }));
+    CHECK(t.f.outcomes[0].how == broadcast_outcome::refused);
+    CHECK(t.f.outcomes[0].reason == "non-final");
+}
+
+TEST_CASE("a broadcast of what is no transaction is refused without asking the node", "[bitcoind]") {
+    fixture t(5);
+    t.broadcast({1, 2, 3});
+    t.broadcast({});
+    REQUIRE(t.run([&] { return t.f.outcomes.size() == 2; }));
+    for (const auto& o : t.f.outcomes) CHECK(o.how == broadcast_outcome::refused);
+}
+
+TEST_CASE("broadcasts that wait for the node are bounded", "[bitcoind]") {
+    auto s = settings();
+    s.max_held = 2;
+    fixture t(5, s);
+    for (std::uint64_t i = 0; i < 4; ++i) t.broadcast(transaction_named(i));
+    REQUIRE(t.run([&] { return t.f.outcomes.size() == 2; }));
+    for (const auto& o : t.f.outcomes) CHECK(o.how == broadcast_outcome::unreachable);
+    t.b().start();
+    REQUIRE(t.run([&] { return t.f.outcomes.size() == 4; }));
+    CHECK(t.f.outcomes[3].how == broadcast_outcome::accepted);
+}
+
+TEST_CASE("a node that goes down and comes back is told once each; broadcasts meanwhile are unreachable",
+          "[bitcoind]") {
+    fixture t(10);
+    t.b().start();
+    REQUIRE(t.run([&] { return t.f.states.size() == 1; }));
+    t.node.down();
+    REQUIRE(t.run([&] { return t.f.states.size() == 2; }));
+    for (std::uint64_t i = 0; i < 5; ++i) {
+        t.broadcast(transaction_named(i));
+        REQUIRE(t.run([&] { return t.f.outcomes.size() == i + 1; }));
+        CHECK(t.f.outcomes.back().how == broadcast_outcome::unreachable);
+    }
+    t.chain.grow(3);
+    t.node.up();
+    REQUIRE(t.catch_up());
+    REQUIRE(t.run([&] { return t.f.states.size() == 3; }));
+    CHECK(t.f.states == std::vector{node_status::following, node_status::unreachable, node_status::following});
+    CHECK(t.f.left.empty());
+    t.broadcast(transaction_named(9));
+    REQUIRE(t.run([&] { return t.f.outcomes.size() == 6; }));
+    CHECK(t.f.outcomes.back().how == broadcast_outcome::accepted);
+}
+
+TEST_CASE("a node that comes back as another chain gets no transaction", "[bitcoind]") {
+    fixture t(10);
+    t.b().start();
+    REQUIRE(t.catch_up());
+    t.node.down();
+    REQUIRE(t.run([&] { return !t.f.states.empty() && t.f.states.back() == node_status::unreachable; }));
+    t.chain.name = "main";
+    t.node.up();
+    t.broadcast(transaction_named(1));
+    REQUIRE(t.run([&] { return t.f.outcomes.size() == 1 && t.f.states.back() == node_status::failed; }));
+    CHECK(t.f.outcomes[0].how == broadcast_outcome::unreachable);
+    CHECK(t.chain.sent.empty());
+}
+
+TEST_CASE("a node that starts, refuses the login or is none is unreachable, told once for each cause", "[bitcoind]") {
+    fixture t(10);
+    int stage = 0;
+    t.chain.first = [&](const fake::request& r) -> std::optional<fake::reply> {
+        switch (stage) {
+            case 0: return fake::error(r, -28, "Loading block index...");
+            case 1: return fake::http(401, "");
+            case 2: return fake::http(200, "<html>a web server</html>");
+            default: return std::nullopt;
+        }
+    };
+    t.b().start();
+    std::vector<std::string> words;
+    for (; stage < 3; ++stage) {
+        t.looks(4);
+        words.push_back(t.f.last_words);
+        CHECK(t.f.states.size() == static_cast<std::size_t>(stage + 1));
+        CHECK(t.f.states.back() == node_status::unreachable);
+    }
+    CHECK(words[0] == "the node is starting: Loading block index...");
+    CHECK(words[1] == "the node refuses user or password");
+    CHECK(words[2].find("is this a node's RPC port?") != std::string::npos);
+    REQUIRE(t.catch_up());
+}
+
+TEST_CASE("the fee rate is the fallback without an estimate, and is told when it changes", "[bitcoind]") {
+    fixture t(5);
+    t.b().start();
+    REQUIRE(t.run([&] { return t.f.fees.size() == 1; }));
+    t.looks(3);
+    t.chain.fee = json{{"feerate", json::parse("0.00012345")}, {"blocks", 6}};
+    REQUIRE(t.run([&] { return t.f.fees.size() == 2; }));
+    t.looks(3);
+    t.chain.fee = json{{"feerate", 1}};
+    REQUIRE(t.run([&] { return t.f.fees.size() == 3; }));
+    CHECK(t.f.fees == std::vector<std::int64_t>{2'000, 12'345, 200'000});
+}
+
+TEST_CASE("a stopped backend lets the io_context end and tells nothing more", "[bitcoind]") {
+    fixture t(40);
+    const auto stop_at = GENERATE(0, 3, 40);
+    t.f.at_block = [&](std::int32_t height) {
+        if (height == stop_at) t.b().stop();
+    };
+    t.b().start();
+    REQUIRE(t.run([&] { return t.f.blocks.count(stop_at) == 1; }));
+    t.b().broadcast(transaction_named(1));
+    t.node.down();
+    t.io.restart();
+    t.io.run_for(5s);
+    CHECK(t.io.stopped());
+    CHECK(t.f.blocks.size() == static_cast<std::size_t>(stop_at + 1));
+    CHECK(t.f.outcomes.empty());
+}
+
+TEST_CASE("a backend that is destroyed with work under way leaves nothing behind", "[bitcoind]") {
+    fixture t(40);
+    t.b().start();
+    t.broadcast({1});
+    const auto steps = GENERATE(0, 1, 2, 5, 20, 50);
+    for (int i = 0; i < steps; ++i) t.io.run_one_for(100ms);
+    t.chain_backend.reset();
+    t.node.down();
+    t.io.restart();
+    t.io.run_for(5s);
+    CHECK(t.io.stopped());
+}
+
+TEST_CASE("a follower ends with the node's chain, however it is reorganised while being read", "[bitcoind]") {
+    const auto seed = std::random_device{}();
+    INFO("seed " << seed);
+    std::mt19937 random(seed);
+    const auto up_to = [&](int n) { return static_cast<int>(random() % static_cast<unsigned>(n + 1)); };
+    for (int round = 0; round < 8; ++round) {
+        fixture t(30 + up_to(20), settings(up_to(30)));
+        int changes = 30;
+        t.chain.first = [&](const fake::request&) -> std::optional<fake::reply> {
+            // Between any two questions, the chain may be another one, or the connection gone.
+            if (changes == 0 || up_to(3) != 0) return std::nullopt;
+            --changes;
+            if (up_to(5) == 0) return fake::reply{{}, true};
+            t.chain.shrink(up_to(8));
+            t.chain.grow(up_to(10));
+            if (t.chain.height() < 30) t.chain.grow(30 - t.chain.height());
+            return std::nullopt;
+        };
+        t.b().start();
+        REQUIRE(t.run([&] { return changes == 0 && t.same(); }));
+        t.check_medians();
+    }
+}
