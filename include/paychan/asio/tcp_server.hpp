@@ -1,0 +1,366 @@
+// A server on TCP: one driver for each connection, and one commit for all that arrived together.
+#pragma once
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "paychan/asio/guard.hpp"
+#include "paychan/asio/tcp_transport.hpp"
+#include "paychan/asio/use_codec.hpp"
+#include "paychan/server.hpp"
+#include "paychan/wire/codec.hpp"
+
+namespace paychan::asio {
+
+struct tcp_server_settings {
+    server_settings channel{};
+    transport_settings transport{};
+    std::size_t max_connections = 1'000;  ///< more are closed as soon as they are accepted; each takes about 150 kB
+    std::size_t max_per_address = 0;      ///< 0: as many as there may be in all
+    milliseconds limit{60'000};           ///< [ms] without a whole message, unless the channel is open; then TIMEOUT
+    milliseconds open_limit{0};           ///< [ms] the same while the channel is open; 0: none
+    milliseconds rebroadcast{5'000};      ///< [ms] between two attempts to get a contract or settlement accepted
+    milliseconds accept_pause{200};       ///< [ms] after an accept that failed: there may be no file descriptor left
+};
+
+/// Accepts clients that pay.  Every policy is borrowed and outlives it.
+///     tcp_server server(io.get_executor(), {address, port}, contracts<multisig_refund>{}, clock, keys, store, wallet,
+///                       broadcaster, events);
+/// Push chain events into on_broadcast() and on_fee_rate(), and every event of `events` into a server_book, whose
+/// questions is_attached() and settle_attached() are answered here.
+///
+/// Group commit: what is ready in one turn of the loop is computed for all connections, written by one put_many, and
+/// only then answered.  If that write fails, each connection's records are written by themselves, so that one stale
+/// record does not fail the others.
+///
+/// Events is anything with on_event(const event&), which hears of all channels; event.channel tells them apart.  If it
+/// has on_connection(std::uint64_t id, std::string_view what, const tcp::endpoint&), it hears "opened" and "ended".
+/// It must not throw.  It may call stop(), settle_attached() and on_broadcast() from there: they then wait until the
+/// turn is over.
+/// Thread rule: all calls on the executor's one thread (or strand).
+template <class Contracts, class ClockPolicy, class KeyPolicy, class StorePolicy, class WalletPolicy,
+          class BroadcastPolicy, class Events, class CodecPolicy = wire::small_codec>
+class tcp_server {
+    static_assert(Store<StorePolicy>, "4th argument: see Store in policy.hpp");
+    static_assert(Codec<CodecPolicy>, "8th argument: see Codec in policy.hpp");
+
+public:
+    /// Listens at once.  Port 0 takes a free one: see port().
+    /// Throws  boost::system::system_error (the address is in use or not ours, no permission).
+    tcp_server(const net::any_io_executor& executor, const tcp::endpoint& endpoint, Contracts, ClockPolicy& clock,
+               KeyPolicy& keys, StorePolicy& store, WalletPolicy& wallet, BroadcastPolicy& broadcaster, Events& events,
+               const tcp_server_settings& settings = {}, use_codec<CodecPolicy> = {})
+        : policies_{clock, keys, store, wallet, broadcaster, events},
+          settings_(settings),
+          acceptor_(executor, endpoint),
+          accept_timer_(executor),
+          maintenance_timer_(executor) {
+        accept();
+        maintain_later();
+    }
+    tcp_server(const tcp_server&) = delete;
+    tcp_server& operator=(const tcp_server&) = delete;
+
+    /// Drops all connections; call stop() first, and let the loop run, for an orderly end.
+    ~tcp_server() {
+        for (auto& [id, c] : connections_) c->stream->abandon();
+    }
+
+    [[nodiscard]] std::uint16_t port() const { return port_; }
+    [[nodiscard]] std::size_t connections() const { return connections_.size(); }
+
+    /// Accepts no more, sends CLOSE to all, and ends when they are gone, or after transport.linger.
+    void stop() {
+        outside_of_drivers([this] {
+            stopped_ = true;
+            boost::system::error_code ignored;
+            acceptor_.close(ignored);
+            accept_timer_.cancel();
+            maintenance_timer_.cancel();
+            for (auto& [id, c] : connections_) {
+                c->driver.close();
+                c->stream->close();  // also where the driver had ended before
+            }
+        });
+    }
+
+    /// How a broadcast ended; pass every outcome on, also to the book.
+    void on_broadcast(const txid& id, broadcast_outcome outcome, std::string_view = {}) {
+        outside_of_drivers([this, id, outcome] {
+            for (auto& [n, c] : connections_) {
+                const server_phase before = c->driver.phase();
+                c->driver.on_broadcast(id, outcome);
+                if (c->driver.phase() != before) wind(*c);
+            }
+        });
+    }
+
+    /// What a settlement should pay now [sat/kvB].
+    void on_fee_rate(fee_rate rate) {
+        rate_ = rate;
+        for (auto& [id, c] : connections_) c->driver.on_fee_rate(rate);
+    }
+
+    /// True when a connection uses this channel.
+    [[nodiscard]] bool is_attached(const txid& channel) { return find_attached(channel) != nullptr; }
+
+    /// Settles a channel over the connection that uses it.  False when there is none, or when that does not work:
+    /// settle it from the store then, which says why.
+    bool settle_attached(const txid& channel) {
+        if (!in_driver_) return settle_now(channel);
+        if (!is_attached(channel)) return false;
+        outside_of_drivers([this, channel] { settle_over(channel); });
+        return true;
+    }
+
+private:
+    using steady = std::chrono::steady_clock;
+
+    struct policies {
+        ClockPolicy& clock;
+        KeyPolicy& keys;
+        StorePolicy& store;
+        WalletPolicy& wallet;
+        BroadcastPolicy& broadcaster;
+        Events& events;
+    };
+
+    struct connection final : tcp_transport::listener {
+        connection(tcp_server& whole, std::uint64_t number, tcp::socket socket, const tcp::endpoint& from)
+            : server(whole),
+              id(number),
+              remote(from),
+              stream(std::make_shared<tcp_transport>(std::move(socket), *this, whole.settings_.transport)),
+              driver(Contracts{}, *stream, whole.policies_.clock, whole.policies_.keys, whole.policies_.store,
+                     whole.policies_.wallet, whole.policies_.broadcaster, codec, whole.policies_.events,
+                     whole.settings_.channel) {}
+
+        void on_frame_waiting() override {
+            server.ready_.push_back(this);
+            server.turn_soon();
+        }
+        void on_end() override { server.forget(*this); }
+
+        tcp_server& server;
+        std::uint64_t id;
+        tcp::endpoint remote;
+        std::shared_ptr<tcp_transport> stream;
+        CodecPolicy codec;
+        paychan::server<Contracts, tcp_transport, ClockPolicy, KeyPolicy, StorePolicy, WalletPolicy, BroadcastPolicy,
+                        CodecPolicy, Events>
+            driver;
+        steady::time_point deadline = steady::time_point::max();
+        std::span<const put_request> batch;  // from take() to finish()
+    };
+
+    /// Calls f now, or as soon as no driver is at work.
+    template <class F>
+    void outside_of_drivers(F f) {
+        if (in_driver_) {
+            net::post(acceptor_.get_executor(),
+                      alive_.guard([this, f = std::move(f)]() mutable { outside_of_drivers(f); }));
+            return;
+        }
+        const detail::scope now(in_driver_);
+        f();
+    }
+
+    [[nodiscard]] bool settle_now(const txid& channel) {
+        const detail::scope now(in_driver_);
+        return settle_over(channel);
+    }
+
+    bool settle_over(const txid& channel) {
+        connection* const c = find_attached(channel);
+        if (c == nullptr) return false;
+        if (c->driver.phase() == server_phase::settling) return true;
+        if (c->driver.phase() == server_phase::broadcasting) {  // not open yet: only the store can settle it
+            c->driver.close();
+            return false;
+        }
+        const auto settled = c->driver.settle();
+        wind(*c);
+        return settled.has_value();
+    }
+
+    // ---- connections
+
+    void accept() {
+        acceptor_.async_accept(alive_.guard([this](const boost::system::error_code& e, tcp::socket socket) {
+            if (stopped_) return;
+            if (e) return accept_later();
+            boost::system::error_code gone;
+            const tcp::endpoint remote = socket.remote_endpoint(gone);
+            if (!gone && has_room(remote.address())) add(std::move(socket), remote);
+            accept();
+        }));
+    }
+
+    /// EMFILE and its like come back at once: accepting again would spin.
+    void accept_later() {
+        accept_timer_.expires_after(settings_.accept_pause);
+        accept_timer_.async_wait(alive_.guard([this](const boost::system::error_code& e) {
+            if (!e && !stopped_) accept();
+        }));
+    }
+
+    [[nodiscard]] bool has_room(const net::ip::address& from) const {
+        if (connections_.size() >= settings_.max_connections) return false;
+        if (settings_.max_per_address == 0) return true;
+        const auto same = std::ranges::count_if(
+            connections_, [&](const auto& entry) { return entry.second->remote.address() == from; });
+        return static_cast<std::size_t>(same) < settings_.max_per_address;
+    }
+
+    void add(tcp::socket socket, const tcp::endpoint& remote) {
+        const std::uint64_t id = ++last_id_;
+        auto made = std::make_unique<connection>(*this, id, std::move(socket), remote);
+        connection& c = *made;
+        connections_.emplace(id, std::move(made));
+        c.driver.on_fee_rate(rate_);
+        wind(c);
+        c.stream->start();
+        const detail::scope now(in_driver_);
+        tell_connection(c, "opened");
+    }
+
+    void forget(connection& c) {
+        std::erase(ready_, &c);
+        const detail::scope now(in_driver_);
+        c.driver.on_disconnected();
+        tell_connection(c, "ended");
+        connections_.erase(c.id);
+    }
+
+    void tell_connection(const connection& c, std::string_view what) {
+        if constexpr (requires { policies_.events.on_connection(c.id, what, c.remote); })
+            policies_.events.on_connection(c.id, what, c.remote);
+    }
+
+    /// The connection of this conversation; of two, for the moment that there are two, the one that is not `besides`.
+    [[nodiscard]] connection* find_attached(const txid& channel, const connection* besides = nullptr) {
+        for (auto& [id, c] : connections_) {
+            const server_phase phase = c->driver.phase();
+            const bool attached =
+                phase == server_phase::broadcasting || phase == server_phase::open || phase == server_phase::settling;
+            if (attached && c.get() != besides && c->driver.record().terms.contract.id == channel) return c.get();
+        }
+        return nullptr;
+    }
+
+    // ---- turns
+
+    /// Posted, and not called: what else is ready to be read now is read before, and joins.
+    void turn_soon() {
+        if (turn_posted_) return;
+        turn_posted_ = true;
+        net::post(acceptor_.get_executor(), alive_.guard([this] { turn(); }));
+    }
+
+    void turn() {
+        turn_posted_ = false;
+        // Bounded: the loop has others to serve.
+        for (int round = 0; round < 8 && !ready_.empty(); ++round) take_round();
+        if (!ready_.empty()) turn_soon();
+    }
+
+    /// One frame of each connection that has one.
+    void take_round() {
+        const detail::scope now(in_driver_);
+        round_.swap(ready_);
+        const auto first = std::partition(round_.begin(), round_.end(),
+                                          [](const connection* c) { return c->driver.phase() != server_phase::idle; });
+        const std::span<connection*> talking(round_.begin(), first);
+        const std::span<connection*> greeting(first, round_.end());
+        commit(talking);
+        // Whoever resumes a channel reads from the store what its other connection has just written.
+        commit(greeting);
+        for (connection* const c : greeting) take_over(*c);
+        for (connection* const c : round_) {
+            c->stream->pop();
+            if (c->stream->front()) ready_.push_back(c);
+        }
+        round_.clear();
+    }
+
+    void commit(std::span<connection*> group) {
+        batch_.clear();
+        for (connection* const c : group) {
+            c->batch = {};
+            if (const auto frame = c->stream->front()) c->batch = c->driver.take(*frame);
+            batch_.insert(batch_.end(), c->batch.begin(), c->batch.end());
+        }
+        const result<void> all = group.size() > 1 && !BatchStore<StorePolicy>
+                                     ? fail(errc::unsupported, "this store writes one by one")
+                                     : put_all(policies_.store, batch_);
+        for (connection* const c : group) {
+            if (!c->stream->front()) continue;
+            c->driver.finish(all || group.size() == 1 ? all : put_all(policies_.store, c->batch));
+            wind(*c);
+        }
+    }
+
+    /// One connection for each channel: an older one that uses the same is sent CLOSE.
+    void take_over(connection& c) {
+        const server_phase phase = c.driver.phase();
+        if (phase != server_phase::open && phase != server_phase::broadcasting) return;
+        while (connection* const other = find_attached(c.driver.record().terms.contract.id, &c)) other->driver.close();
+    }
+
+    // ---- time
+
+    /// Sets the limit anew: a whole message came, or the phase changed.
+    void wind(connection& c) {
+        const milliseconds limit = c.driver.phase() == server_phase::open ? settings_.open_limit : settings_.limit;
+        c.deadline = limit.count() > 0 ? steady::now() + limit : steady::time_point::max();
+    }
+
+    void maintain_later() {
+        milliseconds pause{1'000};
+        for (const milliseconds m : {settings_.limit / 4, settings_.open_limit / 4, settings_.rebroadcast})
+            if (m.count() > 0) pause = std::min(pause, m);
+        maintenance_timer_.expires_after(pause);
+        maintenance_timer_.async_wait(alive_.guard([this](const boost::system::error_code& e) {
+            if (e || stopped_) return;
+            maintain(steady::now());
+            maintain_later();
+        }));
+    }
+
+    void maintain(steady::time_point t) {
+        const detail::scope now(in_driver_);
+        const bool again = t >= rebroadcast_at_;
+        if (again) rebroadcast_at_ = t + settings_.rebroadcast;
+        for (auto& [id, c] : connections_) {
+            if (t >= c->deadline) {
+                c->deadline = steady::time_point::max();
+                c->driver.close({errc::timeout, "no message came in time"});
+            } else if (again) {
+                c->driver.rebroadcast();
+            }
+        }
+    }
+
+    detail::lifetime alive_;
+    policies policies_;
+    tcp_server_settings settings_;
+    tcp::acceptor acceptor_;
+    std::uint16_t port_ = acceptor_.local_endpoint().port();
+    net::steady_timer accept_timer_;
+    net::steady_timer maintenance_timer_;
+    bool stopped_ = false;
+    bool in_driver_ = false;
+    bool turn_posted_ = false;
+    fee_rate rate_ = min_relay_fee_rate;
+    steady::time_point rebroadcast_at_{};
+    std::uint64_t last_id_ = 0;
+    std::map<std::uint64_t, std::unique_ptr<connection>> connections_;
+    std::vector<connection*> ready_;  // have a frame for the next round
+    std::vector<connection*> round_;
+    std::vector<put_request> batch_;
+};
+
+}  // namespace paychan::asio
