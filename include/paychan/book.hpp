@@ -1,4 +1,4 @@
-// The book: all channels of a node, brought home at their time with nobody connected.
+// The book: all channels of a node, brought home at their time with nobody connected.  Uses the heap: not for payments.
 #pragma once
 
 #include <map>
@@ -15,8 +15,8 @@ inline constexpr std::int32_t burial_depth = 100;  // [blocks] a reorganisation 
 
 /// How the book acts, beyond what server_settings say.
 struct book_settings {
-    std::int32_t burial =
-        burial_depth;  ///< [blocks] on top of and with the closing transaction's before its records are deleted
+    std::int32_t burial = burial_depth;  ///< [blocks] from the closing transaction's on, before the records are deleted
+    std::int64_t stillborn_age = 604'800;  ///< [s] past the expiry, after which a channel that never opened is deleted
 };
 
 namespace detail {
@@ -54,6 +54,8 @@ public:
         if (e.kind == event_kind::stored || e.kind == event_kind::opened || e.kind == event_kind::settled ||
             (e.kind == event_kind::closed && entries_.contains(e.channel)))
             add(e.channel);
+        if (const auto own = entries_.find(e.channel); own != entries_.end() && e.kind == event_kind::settled)
+            own->second.told = true;
     }
 
     /// A block joined the chain: remembers who spent a contract.
@@ -104,11 +106,12 @@ protected:
         bool reported = false;              // an error is told once, not with every block
     };
 
-    /// Deletes the channels whose end is buried.
+    /// Deletes the channels whose end is buried, and those that never began.
     void bury() {
         for (auto i = entries_.begin(); i != entries_.end();) {
             const auto& [id, e] = *i;
-            if (e.closing_height == 0 || height_ - e.closing_height + 1 < settings_.burial || !erase_records(id)) {
+            const bool over = e.closing_height != 0 && height_ - e.closing_height + 1 >= settings_.burial;
+            if ((!over && !is_stillborn(e)) || !erase_records(id)) {
                 ++i;
                 continue;
             }
@@ -118,6 +121,13 @@ protected:
             deadlines_.erase({e.expiry, id});
             i = entries_.erase(i);
         }
+    }
+
+    /// A server's channel that never opened, and whose contract is in no block long after the refund came free: strangers
+    /// could fill the store with such.  A client's record is kept, for its contract may be somewhere.
+    [[nodiscard]] bool is_stillborn(const entry& e) const {
+        return kind_ == record_kind::server_channel && height_ != 0 && e.stage == channel_stage::contract_stored &&
+               e.contract_height == 0 && e.closing_height == 0 && median_time_ > e.expiry + settings_.stillborn_age;
     }
 
     void report(const txid& id, const error& e) {
@@ -247,6 +257,8 @@ public:
             if (expiry + -settings_.settle_margin > latest) break;  // in order of expiry: no later one is due
             auto& e = this->entries_[id];
             if (e.stage == channel_stage::settling || e.broadcast_at == this->height_) continue;
+            // It never opened, and there is no contract to collect from.
+            if (e.stage == channel_stage::contract_stored && e.contract_height == 0 && this->height_ != 0) continue;
             e.broadcast_at = this->height_;
             if (settle_attached(id)) continue;
             if (const auto settled = settle(id); !settled) this->report_once(id, e, settled.error());

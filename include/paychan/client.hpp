@@ -64,9 +64,9 @@ public:
     client& operator=(const client&) = delete;
 
     /// Begins on a connection that was just made: resumes the channel this object holds, or opens a new one.
-    /// offer  [satoshi] value of the channel to open; with a channel to resume, one is opened only if the server forgot
-    /// that; 0: never label  the caller's name for the server, kept in the record Fails  wrong_state, out_of_range,
-    /// too_long.
+    /// offer  [satoshi] value of the channel to open; with one to resume, opened only if the server forgot that; 0: never
+    /// label  the caller's name for the server, kept in the record
+    /// Fails  wrong_state, out_of_range, too_long.
     [[nodiscard]] result<void> connect(satoshi offer, const channel_label& label = {}) {
         if (uncertain_ && channel_.session.phase == client_phase::idle) {
             // The write that failed may be on disk: what is there counts, or no payment would ever be newer.
@@ -135,9 +135,9 @@ public:
         return run(paychan::settle(next_));
     }
 
-    /// Sends the refund if the chain's time has come; call it with each new block, for as long as the contract is
-    /// unspent. median_time  of the last 11 blocks Fails        not_yet_due, wrong_state (there is no channel),
-    /// store_failed.
+    /// Sends the refund if the chain's time has come; call it with each new block, for as long as the contract is unspent.
+    /// median_time  of the last 11 blocks
+    /// Fails        not_yet_due, wrong_state (there is no channel), not_found, store_failed.
     [[nodiscard]] result<void> refund(unix_time median_time) {
         return broadcast_refund(channel_.record, median_time, store_, broadcaster_, memory_);
     }

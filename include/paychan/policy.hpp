@@ -1,5 +1,4 @@
-// The seams: what paychan asks of the parts that you choose.  Each concept is the list of functions, and above it the
-// contract.
+// The seams: what paychan asks of the parts that you choose.  Each concept lists the functions; above it, the contract.
 #pragma once
 
 #include <concepts>
@@ -21,35 +20,29 @@
 // drivers either runs on that thread too, or locks by itself.
 namespace paychan {
 
-// ----------------------------------------------------------------------------------------------------------------
-// Transport
+// ---- Transport ----------------------------------------------------------------------------------------------------
 
 /// Carries frames to the peer, in order.
 /// send(frame)  queues one frame, copying what it needs; never blocks.  The frame is the message without a length: a
-/// stream
-///              adds its own 4 bytes (wire/frame.hpp).  A connection that cannot send any more drops the frame and
-///              reports its end later, through the driver's on_disconnected().
+///              stream adds its own 4 bytes (wire/frame.hpp).  A connection that cannot send any more drops the frame
+///              and reports its end later, through the driver's on_disconnected().
 /// close()      ends the connection once what was queued has been sent.  Whoever owns the connection then calls
-/// on_disconnected(),
-///              as it does when the peer ends it: once, and never from inside close().
+///              on_disconnected(), as when the peer ends it: once, and never from inside close().
 template <class T>
 concept Transport = requires(T t, bytes_view frame) {
     { t.send(frame) } -> std::same_as<void>;
     { t.close() } -> std::same_as<void>;
 };
 
-// --------------------------------------------------------------------------------------------------------------------
-// Clock
+// ---- Clock --------------------------------------------------------------------------------------------------------
 
-/// now()  the wall clock [s since 1970].  It may jump; expiries are compared with it, and lock times with the chain's
-/// own time.
+/// now()  the wall clock [s since 1970].  It may jump; expiries are compared with it, lock times with the chain's time.
 template <class C>
 concept Clock = requires(C c) {
     { c.now() } -> std::same_as<unix_time>;
 };
 
-// -----------------------------------------------------------------------------------------------------------------
-// KeyStore
+// ---- KeyStore -----------------------------------------------------------------------------------------------------
 
 /// Names a key in its key store.  Stored in the channel's record in place of the key.
 enum class key_id : std::uint64_t {};
@@ -71,9 +64,8 @@ struct sign_request {
 };
 
 /// Holds private keys; none of them ever leaves it.
-/// new_key()       a key that was never given out before, also not before a restart: a counter is on disk before it
-/// returns.
-///                 Fails  store_failed, key_unavailable.
+/// new_key()       a key that was never given out before, also not before a restart: what makes sure of that is on disk
+///                 before it returns.  Fails  store_failed, key_unavailable.
 /// public_key(id)  its public key.  Fails  not_found, key_unavailable.
 /// sign(request)   ECDSA, low S, RFC 6979.  Fails  not_found, key_unavailable ("nothing moved, ask again").
 template <class K>
@@ -83,8 +75,7 @@ concept KeyStore = requires(K k, key_id id, const sign_request& request) {
     { k.sign(request) } -> std::same_as<result<ecdsa_signature>>;
 };
 
-// --------------------------------------------------------------------------------------------------------------------
-// Store
+// ---- Store --------------------------------------------------------------------------------------------------------
 
 /// What a stored record holds.  The numbers are on disk: never reuse one.
 enum class record_kind : std::uint8_t {
@@ -117,17 +108,16 @@ struct stored_record {
     bytes_view bytes;  ///< in the memory that `get` was given
 };
 
-/// Keeps records across crashes.
-/// put(id, version, bytes)  atomic, and on disk when it returns.  Fails  stale_record (a record of this version or a
-/// newer one is
-///                          there: nothing is written), store_failed (nothing is written, or it is unknown: stop using
-///                          the record).
-/// get(id, memory)          the latest version, copied into `memory`.  Fails  not_found, too_long (memory),
-/// corrupt_record, store_failed. erase(id)                forgets it; no error when it is not there.  Fails
-/// store_failed. list(kind, f)            calls f(record_id) for each record of that kind; f must not use the store.
-/// Fails  store_failed.
+/// Keeps records across crashes.  Any function may fail with corrupt_record too.
+/// put(id, version, bytes)  atomic, and on disk when it returns.  version  0 < version < 2^63
+///                          Fails  stale_record (this version or a newer one is there: nothing is written),
+///                                 store_failed (nothing is written, or it is unknown: stop using the record).
+/// get(id, memory)          the latest version, copied into `memory`.  Fails  not_found, too_long (memory), store_failed.
+/// erase(id)                forgets it; no error when it is not there.  Fails  store_failed.
+/// list(kind, f)            calls f(record_id) for each record of that kind; f must not use the store.
+///                          Fails  store_failed.
 ///
-/// Optional: put_many(span<const put_request>)  all of them or none, at the cost of one put.  Without it, a batch is
+/// Optional: put_many(span<const put_request>)  all of them or none, at the cost of one put.  Without it a batch is
 /// written one by one in its order, so a server commits once for each channel and not once for all.
 template <class S>
 concept Store = requires(S s, const record_id& id, std::uint64_t version, bytes_view bytes, bytes_span memory,
@@ -155,14 +145,12 @@ template <Store S>
     }
 }
 
-// -------------------------------------------------------------------------------------------------------------------
-// Wallet
+// ---- Wallet -------------------------------------------------------------------------------------------------------
 
-/// The client's coins, and where both sides want their money.
+/// The client's coins.
 /// fund(script, amount, rate, memory)  a signed transaction, written into `memory`, whose output 0 pays `amount` to
-/// `script`;
-///                                     its inputs are confirmed coins and stay reserved until `release`d or seen spent.
-///                                     Fails  insufficient_funds, too_long (memory), key_unavailable.
+///                                     `script`.  Its inputs are confirmed coins, and stay reserved until `release`d or
+///                                     seen spent.  Fails  insufficient_funds, too_long (memory), key_unavailable.
 /// release(tx)                         the funded transaction will never be broadcast: its coins are free again.
 template <class W>
 concept FundingWallet = requires(W w, bytes_view script, satoshi amount, fee_rate rate, bytes_span memory,
@@ -180,9 +168,8 @@ concept PayoutWallet = requires(W w) {
 };
 
 /// A settlement whose fee is more than the payment bears.  The wallet appends inputs of its own, signs them
-/// (SIGHASH_ALL), and raises the value of the last output, which is the wallet's own payout, to all that is left after
-/// the fee.  Input 0 and, where `output_count` is 2, output 0 are fixed by the client's signature and must stay where
-/// they are.
+/// (SIGHASH_ALL), and raises the value of the last output, its own payout, to all that is left after the fee.  Input 0
+/// and, where there are two outputs, output 0 are fixed by the client's signature and must stay where they are.
 struct settlement_draft {
     bytes_view tx;                    ///< unsigned: input 0 = contract; the last output pays the wallet, at value 0
     satoshi available{};              ///< [satoshi] value for payout and fee that the contract input brings
@@ -196,12 +183,10 @@ concept FeeInputWallet = PayoutWallet<W> && requires(W w, const settlement_draft
     { w.spare() } -> std::same_as<satoshi>;  // [satoshi] confirmed coins that fees can be paid from
 };
 
-// --------------------------------------------------------------------------------------------------------------
-// Broadcaster
+// ---- Broadcaster --------------------------------------------------------------------------------------------------
 
 /// broadcast(tx)  hands a transaction to the network.  Never blocks; the outcome comes back later through the driver's
-/// on_broadcast().
-///                May be called again with the same transaction at any time.
+///                on_broadcast().  May be called again with the same transaction at any time.
 template <class B>
 concept Broadcaster = requires(B b, bytes_view tx) {
     { b.broadcast(tx) } -> std::same_as<void>;
@@ -214,7 +199,7 @@ enum class broadcast_outcome : std::uint8_t {
     unreachable,  ///< no answer: it will be tried again
 };
 
-// ------------------------------------------------------------------------------------------------------------- Chain
+// ---- Chain events -------------------------------------------------------------------------------------------------
 // events Not asked for but pushed in: a backend (memory/chain.hpp, bitcoind/) calls these functions of whoever follows
 // the chain:
 //     on_block(const connected_block&)                       the active chain grew by this block; heights come without
@@ -230,12 +215,10 @@ struct connected_block {
     bytes_view raw;           ///< the whole block, see bitcoin/block.hpp
 };
 
-// --------------------------------------------------------------------------------------------------------------------
-// Codec
+// ---- Codec --------------------------------------------------------------------------------------------------------
 
-/// decode(frame)         the message; its views live until the next decode or as long as the frame, whichever ends
-/// first.
-///                       Fails  malformed (cut the peer off without an ERROR), syntax_error (answer with it).
+/// decode(frame)         the message; its views live until the next decode or as long as the frame, whichever ends first.
+///                       Fails  malformed, too_long (cut the peer off without an ERROR), syntax_error (answer with it).
 /// encode(message, out)  the frame's bytes, written into `out`.  Fails  too_long.
 template <class C>
 concept Codec = requires(C c, bytes_view frame, const wire::message& m, bytes_span out) {

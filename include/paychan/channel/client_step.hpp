@@ -59,18 +59,20 @@ struct client_environment {
     bytes_span contract_memory;  ///< for the contract; lives as long as the session
 };
 
-//  phase          | message          | condition, else the error                                          | next
-//  ---------------+------------------+--------------------------------------------------------------------+--------------
-//  version_sent   | SERVER_VERSION   | the version asked for (NO_ACCEPTABLE_VERSION)                       |
-//  version_agreed version_agreed | INITIATE         | window, minimum, payment, key (their codes); funds | refund_sent
-//  version_agreed | CHANNEL_OPEN     | when resuming                                                      | open
-//  refund_sent    | RETURN_REFUND    | signature verifies, flags 82 (BAD_TRANSACTION)                     |
-//  contract_sent contract_sent  | CHANNEL_OPEN     | | open open           | PAYMENT_ACK      | a payment is in flight
-//  | open settling       | PAYMENT_ACK      | one that comes late, or that nothing awaits, is passed over        |
-//  settling any            | CLOSE            | settlement parses (BAD_TRANSACTION); one that does not spend is ignored
-//  | ended any            | ERROR            |                                                                    |
-//  ended ended          | any              | passed over                                                        | ended
-//  everything else                   | SYNTAX_ERROR
+//  phase          | message         | condition, else the error                                    | next
+//  ---------------+-----------------+--------------------------------------------------------------+---------------
+//  version_sent   | SERVER_VERSION  | the version asked for (NO_ACCEPTABLE_VERSION)                | version_agreed
+//  version_agreed | INITIATE        | window, minimum, payment, key (their codes); funds           | refund_sent
+//  version_agreed | CHANNEL_OPEN    | when resuming                                                | open
+//  refund_sent    | RETURN_REFUND   | it verifies, with flags 82 (BAD_TRANSACTION)                 | contract_sent
+//  contract_sent  | CHANNEL_OPEN    |                                                              | open
+//  open           | PAYMENT_ACK     | a payment is in flight                                       | open
+//  settling       | PAYMENT_ACK     | one that nothing awaits is passed over                       | settling
+//  any            | CLOSE           | a settlement in it parses (BAD_TRANSACTION); one that does   | ended
+//                 |                 | not spend the contract is passed over                        |
+//  any            | ERROR           |                                                              | ended
+//  idle, ended    | any             | passed over                                                  | the same
+//  everything else                  | SYNTAX_ERROR                                                 | ended
 // A failure ends the connection; the record stays what it was.
 
 namespace detail {
@@ -268,9 +270,8 @@ template <class Scheme>
 
 /// Begins the conversation on a new connection: CLIENT_VERSION.
 /// next.record  a stored channel to resume, or an empty one
-/// offer        [satoshi] the channel to open; with a record to resume, opened only if the server has forgotten that
-/// one; 0 opens none Fails        wrong_state (not idle, or a record that cannot be resumed), out_of_range (offer too
-/// small to be refunded).
+/// offer        [satoshi] the channel to open; with one to resume, opened only if the server has forgotten that; 0: none
+/// Fails        wrong_state (not idle, or a record that cannot be resumed), out_of_range (too small to be refunded).
 template <class Contracts>
 [[nodiscard]] result<effects> start(client_channel& next, const client_settings& settings, satoshi offer,
                                     unix_time now) {
@@ -363,8 +364,7 @@ template <class Contracts, class Keys, class Funding>
 /// amount  [satoshi] an increment, not a total; 0 < amount <= what is left.  A rest below 546 is given away with it.
 /// info    for the server's application; may be empty
 /// Fails   wrong_state (not open, or the channel has expired), payment_in_flight, out_of_range, insufficient_funds,
-/// key_unavailable.
-///         On failure nothing is sent and the record is unchanged.
+///         key_unavailable.  On failure nothing is sent and the record is unchanged.
 /// Source  UPDATE_PAYMENT; SIGHASH_SINGLE|ANYONECANPAY, or NONE|ANYONECANPAY without change.
 template <class Contracts, class Keys, class Funding>
 [[nodiscard]] result<effects> pay(client_channel& next, const client_environment<Keys, Funding>& env, satoshi amount,

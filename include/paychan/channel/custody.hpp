@@ -31,8 +31,9 @@ template <Store S, Broadcaster B>
 }  // namespace detail
 
 /// Broadcasts the contract, in case the server never did, and the refund.  Safe to repeat: call it with every block
-/// until the contract is spent in one. memory  room for either transaction Fails   wrong_state (no channel),
-/// not_yet_due, not_found, store_failed, too_long.
+/// until the contract is spent in one.
+/// memory  room for either transaction
+/// Fails   wrong_state (no channel), not_yet_due, not_found, store_failed, too_long.
 template <Store S, Broadcaster B>
 [[nodiscard]] result<void> broadcast_refund(const channel_record& record, unix_time median_time, S& store,
                                             B& broadcaster, bytes_span memory) {

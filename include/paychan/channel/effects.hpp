@@ -19,7 +19,7 @@ enum class event_kind : std::uint8_t {
     closed,   ///< the connection is over; the channel's record is kept
     refunding,  ///< client: the expiry has passed and the refund was broadcast; closing = its txid
     confirmed,  ///< a transaction that spends the contract is in a block; closing = its txid, data = the transaction
-    buried,     ///< that block is so deep that the channel's records were deleted
+    buried,     ///< that block is so deep, or the contract missing so long, that the records were deleted
 };
 
 struct event {

@@ -38,7 +38,7 @@ struct multisig_refund {
         const auto dummy = r.next();
         const auto client = r.next();
         const auto server = r.next();
-        if (!dummy || !client || !server || r.next() || !dummy->data.empty()) return std::nullopt;
+        if (!dummy || !client || !server || r.next() || !r.ok() || dummy->code != op_0) return std::nullopt;
         return std::array{client->data, server->data};
     }
 };

@@ -20,9 +20,10 @@ template <class Scheme, KeyStore K>
     return to_bytes({signature, payment_flags(change)});
 }
 
-/// Checks a payment against what was paid before.  An equal one passes: a repeated frame is acked again and moves
-/// nothing. record  the channel, with the best change so far Fails   bad_transaction.  Nothing of the payment may be
-/// used then. Source  protocol: UPDATE_PAYMENT.
+/// Checks a payment against what was paid before.  An equal one passes: a repeated frame is acked again, moving nothing.
+/// record  the channel, with the best change so far
+/// Fails   bad_transaction.  Nothing of the payment may be used then.
+/// Source  UPDATE_PAYMENT and the initial payment of PROVIDE_CONTRACT.
 template <class Scheme>
 [[nodiscard]] result<checked_payment> check_payment(const channel_record& record, const wire::update_payment& payment) {
     if (payment.client_change_value > static_cast<std::uint64_t>(record.terms.value.value))

@@ -55,22 +55,22 @@ struct server_environment {
     bytes_span settlement_memory;  ///< for the settlement; lives as long as the session
 };
 
-//  phase         | message or input     | condition, else the error                                          | next
-//  --------------+----------------------+--------------------------------------------------------------------+--------------
-//  idle          | CLIENT_VERSION       | a version we have (NO_ACCEPTABLE_VERSION); new or unknown channel   |
-//  initiated idle          | CLIENT_VERSION       | hash of a channel that can be resumed | open or broadcasting
-//  initiated     | PROVIDE_REFUND       | version 1; the refund's shape and lock_time (BAD_TRANSACTION)      |
-//  refund_signed refund_signed | PROVIDE_CONTRACT     | script, value, refund's outpoint, first payment
-//  (BAD_TRANSACTION)  | broadcasting broadcasting  | contract accepted    | | open broadcasting  | contract refused |
-//  (BAD_TRANSACTION)                                                  | ended open          | UPDATE_PAYMENT       |
-//  see check_payment (BAD_TRANSACTION); change 0 settles at once      | open or settling open          | CLOSE | a fee
-//  that can be paid (OTHER)                                     | settling settling      | settlement accepted  | |
-//  ended settling      | settlement refused   | (OTHER); it is tried again without the connection                  |
-//  ended settling      | UPDATE_PAYMENT,CLOSE | passed over                                                        |
-//  settling up to broadcasting | CLOSE           | a client that gives up: version 1 as the reference (SYNTAX_ERROR)  |
-//  ended any           | ERROR                |                                                                    |
-//  ended ended         | any                  | passed over                                                        |
-//  ended everything else                      | SYNTAX_ERROR
+//  phase         | message or input    | condition, else the error                                | next
+//  --------------+---------------------+----------------------------------------------------------+---------------
+//  idle          | CLIENT_VERSION      | a version that we have (NO_ACCEPTABLE_VERSION);          | initiated
+//                |                     | if it names a channel that can be resumed                | open, broadcasting
+//  initiated     | PROVIDE_REFUND      | version 1; shape and lock_time (BAD_TRANSACTION)         | refund_signed
+//  refund_signed | PROVIDE_CONTRACT    | script, value, outpoint, payment (BAD_TRANSACTION)       | broadcasting
+//  broadcasting  | contract accepted   |                                                          | open
+//  broadcasting  | contract refused    | (BAD_TRANSACTION)                                        | ended
+//  open          | UPDATE_PAYMENT      | see check_payment (BAD_TRANSACTION)                      | open
+//  open          | CLOSE, or all paid  | a fee that can be paid (OTHER)                           | settling
+//  settling      | settlement accepted |                                                          | ended
+//  settling      | settlement refused  | (OTHER); it is tried again without the connection        | ended
+//  settling      | UPDATE_PAYMENT      | passed over, and so is CLOSE                             | settling
+//  any           | ERROR               |                                                          | ended
+//  ended         | any                 | passed over                                              | ended
+//  everything else                     | SYNTAX_ERROR                                             | ended
 // A failure ends the connection; the record stays what it was.
 
 namespace detail {

@@ -49,10 +49,28 @@ template <class Scheme>
     return add(fee, dust_limit(payout_to.view()));
 }
 
+/// The txid of a transaction whose input 0 validly spends the contract.  Fails  malformed (no transaction),
+/// bad_transaction.
+template <class Scheme>
+[[nodiscard]] result<txid> check_settlement(const contract_terms& terms, bytes_view bytes) {
+    PAYCHAN_TRY(const auto tx, parse_transaction(bytes));
+    PAYCHAN_TRY(const auto in, tx.input(0));
+    if (in.prevout != terms.contract) return fail(errc::bad_transaction, "the settlement spends something else");
+    const auto signatures = Scheme::read_settlement_script_sig(terms, in.script_sig);
+    if (!signatures) return fail(errc::bad_transaction, "the settlement's script_sig is not one of this contract");
+    for (std::size_t i = 0; i < 2; ++i) {
+        PAYCHAN_TRY(const auto flagged, parse_flagged((*signatures)[i]));
+        PAYCHAN_TRY(const auto digest, legacy_sighash(tx, 0, Scheme::script_code(terms).view(), flagged.hash_type));
+        if (!verify_ecdsa(i == 0 ? terms.client_key : terms.server_key, digest, flagged.signature))
+            return fail(errc::bad_transaction, "a signature in the settlement does not verify");
+    }
+    return tx.id();
+}
+
 /// Builds and signs the settlement of the last payment, into `memory`.
 /// Pays the fee out of the payout; when that is too little, asks the wallet for inputs if it can add some; else pays
 /// the most that the payout bears, if a node would still relay it. Fails  insufficient_funds (try again when fees are
-/// lower or more was paid), key_unavailable, too_long, unsupported.
+/// lower or more was paid), key_unavailable, too_long, unsupported, bad_transaction (the wallet broke its contract).
 template <class Scheme, KeyStore K, PayoutWallet W>
 [[nodiscard]] result<bytes_view> build_settlement(const channel_record& record, K& keys, W& wallet, fee_rate rate,
                                                   bytes_span memory) {
@@ -121,25 +139,9 @@ template <class Scheme, KeyStore K, PayoutWallet W>
     write_transaction(complete, channel_transaction_version, std::span(inputs).first(unsigned_tx.input_count()),
                       std::span(outputs).first(unsigned_tx.output_count()), 0);
     if (!script_sig.ok() || !complete.ok()) return fail(errc::too_long, "the settlement does not fit its memory");
+    // What the wallet changed, or a damaged record, shows here and not when the network refuses it.
+    PAYCHAN_CHECK(check_settlement<Scheme>(record.terms, complete.written()));
     return complete.written();
-}
-
-/// The txid of a transaction whose input 0 validly spends the contract.  Fails  malformed (no transaction),
-/// bad_transaction.
-template <class Scheme>
-[[nodiscard]] result<txid> check_settlement(const contract_terms& terms, bytes_view bytes) {
-    PAYCHAN_TRY(const auto tx, parse_transaction(bytes));
-    PAYCHAN_TRY(const auto in, tx.input(0));
-    if (in.prevout != terms.contract) return fail(errc::bad_transaction, "the settlement spends something else");
-    const auto signatures = Scheme::read_settlement_script_sig(terms, in.script_sig);
-    if (!signatures) return fail(errc::bad_transaction, "the settlement's script_sig is not one of this contract");
-    for (std::size_t i = 0; i < 2; ++i) {
-        PAYCHAN_TRY(const auto flagged, parse_flagged((*signatures)[i]));
-        PAYCHAN_TRY(const auto digest, legacy_sighash(tx, 0, Scheme::script_code(terms).view(), flagged.hash_type));
-        if (!verify_ecdsa(i == 0 ? terms.client_key : terms.server_key, digest, flagged.signature))
-            return fail(errc::bad_transaction, "a signature in the settlement does not verify");
-    }
-    return tx.id();
 }
 
 }  // namespace paychan

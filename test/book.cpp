@@ -1,0 +1,691 @@
+// The book: channels come home at their time with nobody connected, whatever the chain and the process do meanwhile.
+#include "paychan/book.hpp"
+
+#include <catch2/catch.hpp>
+
+#include "support/world.hpp"
+
+using namespace paychan;
+using namespace paychan_test;
+
+namespace {
+
+struct hooked_events : event_log {
+    std::vector<txid> attached;
+    int settled_over_connection = 0;
+    bool is_attached(const txid& id) const { return std::ranges::find(attached, id) != attached.end(); }
+    bool settle_attached(const txid& id) {
+        settled_over_connection += is_attached(id) ? 1 : 0;
+        return is_attached(id);
+    }
+};
+
+using payees_book =
+    server_book<v1, faulty_store, faulty_keys, faulty_wallet, faulty_broadcaster<chain_follower>, hooked_events>;
+using payers_book = client_book<faulty_store, faulty_broadcaster<chain_follower>, event_log>;
+
+/// A channel that was opened and paid on, is in a block, and whose peers have gone.
+struct left_alone : world {
+    txid id;
+    outpoint contract;
+    unix_time expiry;
+    chain_follower payee_view{chain};
+    chain_follower payer_view{chain};
+    faulty_broadcaster<chain_follower> payee_network{payee.plan, payee_view};
+    faulty_broadcaster<chain_follower> payer_network{payer.plan, payer_view};
+    hooked_events payee_told;
+    event_log payer_told;
+    std::unique_ptr<payees_book> server_side;
+    std::unique_ptr<payers_book> client_side;
+
+    explicit left_alone(bool mined = true) {
+        REQUIRE(open());
+        REQUIRE(pays(49'000));
+        id = channel();
+        contract = {id, 0};
+        expiry = c->record().terms.expiry;
+        reconnect();
+        if (mined) mine();
+        start();
+    }
+
+    /// The books as a process that starts has them: from the disks, and all blocks again.
+    void start() {
+        server_side = std::make_unique<payees_book>(v1{}, payee.store, payee.keys, payee.wallet, payee_network,
+                                                    payee_told, server_settings);
+        client_side = std::make_unique<payers_book>(payer.store, payer_network, payer_told);
+        payee_view = chain_follower(chain);
+        payer_view = chain_follower(chain);
+        REQUIRE(server_side->load());
+        REQUIRE(client_side->load());
+        catch_up();
+    }
+
+    void mine(int count = 1) { chain.mine(count, p2pkh_script({}).view()); }
+
+    void catch_up() {
+        while (payee_view.deliver(*server_side) > 0) {
+        }
+        while (payer_view.deliver(*client_side) > 0) {
+        }
+    }
+
+    /// Time goes by on both sides, and each follows the chain.
+    void tick() {
+        catch_up();
+        server_side->tick(clock.now());
+        client_side->tick();
+        catch_up();
+    }
+
+    void set_time(unix_time t) {
+        clock.set(t);
+        chain.set_time(t);
+    }
+
+    [[nodiscard]] std::string in_mempool() {
+        const auto spender = chain.spender_in_mempool(contract);
+        if (!spender) return "nothing";
+        const bytes refund = stored_bytes(payer.disk, record_kind::client_refund, id);
+        return *spender == parse_transaction(refund)->id() ? "refund" : "settlement";
+    }
+
+    [[nodiscard]] channel_record server_record() {
+        return load_record(payee.disk, record_kind::server_channel, id).value();
+    }
+
+    /// Closed by the server, in a block.
+    void settle_and_mine() {
+        REQUIRE(server_side->settle(id));
+        mine();
+        catch_up();
+    }
+};
+
+}  // namespace
+
+// ---- Deadlines
+
+TEST_CASE("a server's channel is settled its margin before the expiry, and not before", "[book]") {
+    left_alone w;
+    w.set_time(w.expiry + -(w.server_settings.settle_margin + 1));
+    w.tick();
+    CHECK(w.in_mempool() == "nothing");
+    w.set_time(w.expiry + -w.server_settings.settle_margin);
+    w.tick();
+    CHECK(w.in_mempool() == "settlement");
+    CHECK(w.payee_told.names() == "settled");
+    const heard_event e = w.payee_told.last(event_kind::settled);
+    CHECK(e.total == satoshi{50'000});
+    CHECK(e.closing == *w.chain.spender_in_mempool(w.contract));
+    CHECK(parse_transaction(e.data)->id() == e.closing);
+    CHECK(w.server_record().stage == channel_stage::settling);
+    CHECK(w.server_record().closing == e.closing);
+}
+
+TEST_CASE("a server's channel is settled by the chain's time when its own clock is behind", "[book]") {
+    left_alone w;
+    w.chain.set_time(w.expiry + -w.server_settings.settle_margin);
+    w.mine(12);
+    w.tick();  // the server's clock stands where it was
+    CHECK(w.in_mempool() == "settlement");
+}
+
+TEST_CASE("a server that was away settles the moment it starts, as long as nobody was faster", "[book]") {
+    left_alone w;
+    w.set_time(w.expiry + 100'000);
+    w.server_side->tick(w.clock.now());
+    CHECK(w.in_mempool() == "settlement");
+}
+
+TEST_CASE("a client's refund is broadcast when the median time is past the expiry, and not before", "[book]") {
+    left_alone w;
+    w.clock.set(w.expiry + 100'000);  // the wall clock does not count: BIP113
+    w.client_side->tick();
+    CHECK(w.payer_told.heard.empty());
+    w.chain.set_time(w.expiry);
+    const auto mine_up_to = [&](unix_time median) {
+        while (w.chain.median_time() < median) {
+            CHECK(w.in_mempool() == "nothing");
+            w.mine();
+            w.catch_up();
+            w.client_side->tick();
+        }
+        REQUIRE(w.chain.median_time() == median);
+    };
+    mine_up_to(w.expiry);  // six blocks of that time
+    CHECK(w.in_mempool() == "nothing");
+    CHECK(w.payer_told.heard.empty());
+    w.chain.set_time(w.expiry + 1);
+    mine_up_to(w.expiry + 1);
+    CHECK(w.in_mempool() == "refund");
+    CHECK(w.payer_told.names() == "refunding");
+}
+
+TEST_CASE("a refund is broadcast with each block until it is mined, and told once", "[book]") {
+    left_alone w;
+    w.set_time(w.expiry + 1);
+    w.mine(12);
+    for (int i = 0; i < 3; ++i) {
+        w.catch_up();
+        w.client_side->tick();
+        REQUIRE(w.in_mempool() == "refund");
+        w.chain.forget(*w.chain.spender_in_mempool(w.contract));  // a node that was restarted
+        w.client_side->tick();
+        CHECK(w.in_mempool() == "nothing");  // once a block is enough
+        w.mine();
+    }
+    w.catch_up();
+    w.client_side->tick();
+    w.mine();
+    w.catch_up();
+    CHECK(w.payer_told.names() == "refunding confirmed");
+    w.client_side->tick();
+    CHECK(w.payer_told.names() == "refunding confirmed");
+    CHECK(w.chain.mempool_size() == 0);
+}
+
+TEST_CASE("a refund comes with its contract when the server never broadcast that", "[book]") {
+    world w;
+    w.payee.follower.set_node(chain_follower::node::down);
+    REQUIRE(w.open());
+    REQUIRE(w.c->phase() == client_phase::contract_sent);
+    REQUIRE(w.chain.mempool_size() == 0);
+    const txid id = w.channel();
+    payers_book book(w.payer.store, w.payer.network, w.payer.events);
+    REQUIRE(book.load());
+    w.chain.set_time(w.c->record().terms.expiry + 1);
+    w.chain.mine(12, p2pkh_script({}).view());
+    w.payer.follower.deliver(book);
+    book.tick();
+    CHECK(w.chain.in_mempool(id));
+    CHECK(w.chain.spender_in_mempool({id, 0}));
+}
+
+TEST_CASE("no refund is broadcast for a channel whose settlement is mined", "[book]") {
+    left_alone w;
+    w.settle_and_mine();
+    w.set_time(w.expiry + 1);
+    w.mine(12);
+    w.tick();
+    CHECK(w.payer_told.names() == "confirmed");
+    CHECK(w.chain.mempool_size() == 0);
+}
+
+TEST_CASE("a channel that a connection holds is settled over that connection", "[book]") {
+    left_alone w;
+    w.payee_told.attached.push_back(w.id);
+    w.set_time(w.expiry + -w.server_settings.settle_margin);
+    w.tick();
+    w.tick();
+    CHECK(w.payee_told.settled_over_connection == 1);  // once a block
+    CHECK(w.in_mempool() == "nothing");
+    w.payee_told.attached.clear();
+    w.mine();
+    w.tick();
+    CHECK(w.in_mempool() == "settlement");
+}
+
+// ---- Until it is mined
+
+TEST_CASE("a settlement and its contract are broadcast with each block until they are mined", "[book]") {
+    left_alone w(false);
+    REQUIRE(w.server_side->settle(w.id));
+    for (int i = 0; i < 3; ++i) {
+        REQUIRE(w.in_mempool() == "settlement");
+        w.chain.forget(w.id);  // and with it the settlement
+        REQUIRE(w.in_mempool() == "nothing");
+        w.tick();
+        CHECK(w.in_mempool() == "nothing");
+        w.mine();
+        w.tick();
+    }
+    CHECK(w.in_mempool() == "settlement");
+    w.mine();
+    w.tick();
+    CHECK(w.chain.confirmations(w.id) == 1);
+    CHECK(w.payee_told.names() == "settled confirmed");
+}
+
+TEST_CASE("an open channel's contract that is in no block is broadcast again", "[book]") {
+    left_alone w(false);
+    for (int i = 0; i < 2; ++i) {
+        w.chain.forget(w.id);
+        w.mine();
+        w.tick();
+        CHECK(w.chain.in_mempool(w.id));
+    }
+    w.mine();
+    w.tick();
+    CHECK(w.chain.confirmations(w.id) == 1);
+    CHECK(w.chain.mempool_size() == 0);
+}
+
+TEST_CASE("a settlement that was refused is built anew with the next block, at the fee of the day", "[book]") {
+    left_alone w;
+    w.payee_view.refuse_next("min relay fee not met");
+    REQUIRE(w.server_side->settle(w.id));
+    w.catch_up();
+    CHECK(w.in_mempool() == "nothing");
+    const txid first = w.server_record().closing;
+    w.server_side->on_fee_rate({5'000});
+    w.tick();
+    CHECK(w.in_mempool() == "nothing");
+    w.mine();
+    w.tick();
+    CHECK(w.in_mempool() == "settlement");
+    const txid second = *w.chain.spender_in_mempool(w.contract);
+    CHECK(second != first);
+    CHECK(w.server_record().closing == second);
+    const auto tx = w.chain.find_transaction(second);
+    REQUIRE(tx);
+    const auto parsed = parse_transaction(bytes_view(*tx)).value();
+    std::int64_t out = 0;
+    for (const tx_output& o : parsed.outputs()) out += o.value.value;
+    CHECK(1'000'000 - out == 5 * 268);
+    CHECK(w.payee_told.count(event_kind::settled) == 1);
+}
+
+TEST_CASE("a settlement that no node was there for is broadcast again at the next tick", "[book]") {
+    left_alone w;
+    w.payee_view.set_node(chain_follower::node::down);
+    REQUIRE(w.server_side->settle(w.id));
+    w.catch_up();
+    CHECK(w.in_mempool() == "nothing");
+    w.payee_view.set_node(chain_follower::node::up);
+    w.tick();
+    CHECK(w.in_mempool() == "settlement");
+}
+
+TEST_CASE("a refund that no node was there for is broadcast again at the next tick", "[book]") {
+    left_alone w;
+    w.set_time(w.expiry + 1);
+    w.mine(12);
+    w.catch_up();
+    w.payer_view.set_node(chain_follower::node::down);
+    w.client_side->tick();
+    w.catch_up();
+    CHECK(w.in_mempool() == "nothing");
+    w.payer_view.set_node(chain_follower::node::up);
+    w.tick();
+    CHECK(w.chain.spender_in_mempool(w.contract));
+}
+
+TEST_CASE("a payment that does not bear the fee is settled when fees are lower, and reported once", "[book]") {
+    left_alone w;
+    // As if the first payment had been all, and smaller than a settlement costs: 814 satoshi.
+    channel_record record = w.server_record();
+    record.change = {999'500};
+    const auto clients = load_record(w.payer.disk, record_kind::client_channel, w.id).value();
+    const auto signature = sign_payment<multisig_refund>(clients, record.change, w.payer.ring);
+    REQUIRE(signature);
+    record.signature = *signature;
+    ++record.version;
+    const record_buffer written = write_record(record);
+    REQUIRE(w.payee.disk.put({record_kind::server_channel, w.id}, record.version, written.view()));
+    w.set_time(w.expiry + -w.server_settings.settle_margin);
+    for (int i = 0; i < 3; ++i) {
+        w.tick();
+        w.mine();
+    }
+    CHECK(w.in_mempool() == "nothing");
+    CHECK(w.payee_told.names() == "error");
+    CHECK(w.payee_told.last(event_kind::error).problem.code == errc::insufficient_funds);
+    CHECK(w.server_record().stage == channel_stage::open);
+}
+
+TEST_CASE("a key store that cannot sign at the deadline is asked again with the next block", "[book]") {
+    left_alone w;
+    w.payee.plan = {call::keys_sign, fault::fails, 0, false};
+    w.set_time(w.expiry + -w.server_settings.settle_margin);
+    w.tick();
+    CHECK(w.payee.plan.hit);
+    CHECK(w.in_mempool() == "nothing");
+    CHECK(w.payee_told.last(event_kind::error).problem.code == errc::key_unavailable);
+    w.mine();
+    w.tick();
+    CHECK(w.in_mempool() == "settlement");
+}
+
+TEST_CASE("a settlement that could not be stored is not broadcast, and built again with the next block", "[book]") {
+    left_alone w;
+    w.payee.plan = {call::store_put, GENERATE(fault::fails, fault::fails_after), 0, false};
+    w.set_time(w.expiry + -w.server_settings.settle_margin);
+    w.tick();
+    CHECK(w.payee.plan.hit);
+    CHECK(w.in_mempool() == "nothing");
+    w.mine();
+    w.tick();
+    CHECK(w.in_mempool() == "settlement");
+    CHECK(w.server_record().closing == *w.chain.spender_in_mempool(w.contract));
+}
+
+// ---- Reorganisations
+
+TEST_CASE("a settlement that a reorganisation takes out of the chain is broadcast again", "[book]") {
+    left_alone w;
+    w.mine(3);
+    w.settle_and_mine();
+    REQUIRE(w.payee_told.count(event_kind::confirmed) == 1);
+    const txid closing = w.server_record().closing;
+    REQUIRE(w.chain.disconnect_tip());
+    w.chain.forget(closing);
+    w.mine(2);  // another branch, without it
+    w.tick();
+    CHECK(w.in_mempool() == "settlement");
+    w.mine();
+    w.tick();
+    CHECK(w.chain.confirmations(closing) == 1);
+    CHECK(w.payee_told.count(event_kind::confirmed) == 2);
+    CHECK(w.server_record().closing_height == w.chain.height());
+}
+
+TEST_CASE("burial counts from the block that the settlement is in after a reorganisation", "[book]") {
+    left_alone w;
+    w.settle_and_mine();
+    w.mine(50);
+    w.tick();
+    const txid closing = w.server_record().closing;
+    while (w.chain.confirmations(closing) > 0) REQUIRE(w.chain.disconnect_tip());
+    w.chain.forget(closing);
+    w.mine(60);
+    w.tick();  // broadcast again
+    w.mine(99);
+    w.tick();
+    CHECK(w.payee_told.count(event_kind::buried) == 0);
+    CHECK(w.server_side->size() == 1);
+    w.mine();
+    w.tick();
+    CHECK(w.payee_told.count(event_kind::buried) == 1);
+}
+
+TEST_CASE("a refund that a reorganisation takes out of the chain is raced by the server's settlement", "[book]") {
+    // The server was away until the refund was mined: it has never made a settlement.
+    left_alone w;
+    w.set_time(w.expiry + 1);
+    w.mine(12);
+    w.catch_up();
+    w.client_side->tick();
+    w.mine();
+    w.catch_up();
+    REQUIRE(w.payee_told.names() == "confirmed");
+    CHECK(w.server_record().stage == channel_stage::settling);
+    REQUIRE(w.server_side->settle(w.id).error().code == errc::wrong_state);
+    const txid refund = w.server_record().closing;
+    REQUIRE(w.chain.disconnect_tip());
+    w.chain.forget(refund);
+    w.mine(2);
+    w.catch_up();
+    w.server_side->tick(w.clock.now());
+    CHECK(w.in_mempool() == "settlement");
+    w.catch_up();
+    w.mine();
+    w.catch_up();
+    CHECK(w.payee_told.last(event_kind::confirmed).closing != refund);
+}
+
+// ---- The end
+
+TEST_CASE("a channel's records are erased when its end is 100 blocks deep, and not before", "[book]") {
+    left_alone w;
+    w.settle_and_mine();
+    w.mine(98);
+    w.tick();
+    const auto all = {
+        std::pair{&w.payer.disk, record_kind::client_channel},
+        std::pair{&w.payer.disk, record_kind::client_contract},
+        std::pair{&w.payer.disk, record_kind::client_refund},
+        std::pair{&w.payee.disk, record_kind::server_channel},
+        std::pair{&w.payee.disk, record_kind::server_contract},
+        std::pair{&w.payee.disk, record_kind::server_settlement},
+    };
+    CHECK(w.chain.confirmations(w.server_record().closing) == 99);
+    for (const auto& [disk, kind] : all) CHECK(stored_channels(*disk, kind).size() == 1);
+    CHECK(w.payee_told.count(event_kind::buried) == 0);
+    w.mine();
+    w.tick();
+    for (const auto& [disk, kind] : all) CHECK(stored_channels(*disk, kind).empty());
+    CHECK(w.payee_told.last(event_kind::buried).channel == w.id);
+    CHECK(w.payer_told.last(event_kind::buried).channel == w.id);
+    CHECK(w.server_side->size() == 0);
+    CHECK(w.client_side->size() == 0);
+    w.mine(3);
+    w.tick();
+    CHECK(w.payee_told.count(event_kind::buried) == 1);
+}
+
+TEST_CASE("a deletion that fails is done again, and the channel's record goes last", "[book]") {
+    left_alone w;
+    w.settle_and_mine();
+    w.mine(98);
+    w.tick();
+    const int n = GENERATE(0, 1, 2);
+    w.payee.plan = {call::store_erase, fault::fails, n, false};
+    w.mine();
+    w.tick();
+    REQUIRE(w.payee.plan.hit);
+    CHECK(stored_channels(w.payee.disk, record_kind::server_channel).size() == 1);
+    CHECK(w.payee_told.count(event_kind::buried) == 0);
+    w.tick();
+    CHECK(stored_channels(w.payee.disk, record_kind::server_channel).empty());
+    CHECK(w.payee_told.count(event_kind::buried) == 1);
+}
+
+TEST_CASE("an unspent contract is never buried, however long it takes", "[book]") {
+    left_alone w;
+    w.mine(250);
+    w.tick();
+    CHECK(w.server_side->size() == 1);
+    CHECK(w.client_side->size() == 1);
+    CHECK(w.server_record().stage == channel_stage::open);
+}
+
+// ---- Restarts
+
+TEST_CASE("a book that starts again learns from the blocks what ended its channels", "[book]") {
+    left_alone w;
+    w.settle_and_mine();
+    w.mine(5);
+    w.start();  // a rescan tells the same again
+    CHECK(w.payee_told.count(event_kind::confirmed) == 2);
+    w.tick();
+    CHECK(w.chain.mempool_size() == 0);
+    w.mine(94);
+    w.start();
+    w.tick();
+    CHECK(w.payee_told.count(event_kind::buried) == 1);
+    CHECK(w.payer_told.count(event_kind::buried) == 1);
+}
+
+TEST_CASE("a settlement that was broadcast before a restart is broadcast after it", "[book]") {
+    left_alone w;
+    w.payee_view.set_node(chain_follower::node::down);
+    REQUIRE(w.server_side->settle(w.id));
+    w.start();
+    CHECK(w.in_mempool() == "nothing");
+    w.tick();
+    CHECK(w.in_mempool() == "settlement");
+}
+
+TEST_CASE("a book does not bury by a height that is on disk only", "[book]") {
+    // The chain that the record speaks of may be gone.
+    left_alone w;
+    w.settle_and_mine();
+    const txid closing = w.server_record().closing;
+    REQUIRE(w.chain.disconnect_tip());
+    w.chain.forget(closing);
+    w.mine(200);
+    w.start();
+    w.tick();
+    CHECK(w.payee_told.count(event_kind::buried) == 0);
+    CHECK(w.in_mempool() == "settlement");
+}
+
+TEST_CASE("a damaged record is reported, and the others load", "[book]") {
+    left_alone w;
+    const txid broken{sha256(as_bytes("broken"))};
+    const txid newer{sha256(as_bytes("newer"))};
+    for (auto* disk : {&w.payee.disk, &w.payer.disk}) {
+        const auto kind = disk == &w.payee.disk ? record_kind::server_channel : record_kind::client_channel;
+        bytes record = stored_bytes(*disk, kind, w.id);
+        record[40] ^= 1;
+        REQUIRE(disk->put({kind, broken}, 1, record));
+        record[0] = record_format + 1;
+        REQUIRE(disk->put({kind, newer}, 1, record));
+    }
+    w.start();
+    CHECK(w.server_side->size() == 1);
+    CHECK(w.client_side->size() == 1);
+    for (const event_log* log : std::initializer_list<const event_log*>{&w.payee_told, &w.payer_told}) {
+        REQUIRE(log->heard.size() == 2);
+        for (const heard_event& e : log->heard) {
+            CHECK(e.kind == event_kind::error);
+            CHECK(e.problem.code == (e.channel == broken ? errc::corrupt_record : errc::unknown_format));
+            CHECK((e.channel == broken || e.channel == newer));
+        }
+    }
+    // And the good one is still brought home.
+    w.set_time(w.expiry + -w.server_settings.settle_margin);
+    w.tick();
+    CHECK(w.in_mempool() == "settlement");
+    CHECK(stored_channels(w.payee.disk, record_kind::server_channel).size() == 3);
+}
+
+TEST_CASE("a store that cannot list is an error, not an empty book", "[book]") {
+    left_alone w;
+    w.payee.plan = {call::store_list, fault::fails, 0, false};
+    payees_book book(v1{}, w.payee.store, w.payee.keys, w.payee.wallet, w.payee_network, w.payee_told);
+    const auto loaded = book.load();
+    REQUIRE_FALSE(loaded);
+    CHECK(loaded.error().code == errc::store_failed);
+}
+
+// ---- Beside connections
+
+TEST_CASE("a book that hears a driver's events watches its channels", "[book]") {
+    world w;
+    payees_book* server_side = nullptr;
+    hooked_events told;
+    payees_book book(v1{}, w.payee.store, w.payee.keys, w.payee.wallet, w.payee.network, told, w.server_settings);
+    server_side = &book;
+    w.payee.events.then = [&](const event& e) { server_side->on_event(e); };
+    REQUIRE(w.open());
+    CHECK(book.size() == 1);
+    REQUIRE(w.pays(20'000));
+    REQUIRE(w.c->settle());
+    w.run();
+    // The book's view of the network is its own.
+    w.chain.forget(*w.chain.spender_in_mempool({w.channel(), 0}));
+    w.chain.mine(1, p2pkh_script({}).view());
+    w.payee.follower.deliver(book);
+    book.tick(w.clock.now());
+    CHECK(w.chain.spender_in_mempool({w.channel(), 0}));
+}
+
+TEST_CASE("a settlement that a connection has told of is not told again by the book", "[book]") {
+    world w;
+    hooked_events told;
+    payees_book book(v1{}, w.payee.store, w.payee.keys, w.payee.wallet, w.payee.network, told, w.server_settings);
+    w.payee.events.then = [&](const event& e) { book.on_event(e); };
+    REQUIRE(w.open());
+    REQUIRE(w.c->settle());
+    w.run();
+    REQUIRE(w.payee.events.count(event_kind::settled) == 1);
+    w.chain.mine(1, p2pkh_script({}).view(), memory_chain::contents::nothing);
+    for (int i = 0; i < 3; ++i) {
+        w.payee.follower.deliver(book);
+        book.tick(w.clock.now());
+    }
+    CHECK(told.count(event_kind::settled) == 0);
+}
+
+TEST_CASE("a channel whose contract never came is not settled with every block, and is forgotten in the end",
+          "[book]") {
+    world w;
+    w.payee.follower.refuse_next("bad-txns-inputs-missingorspent");
+    REQUIRE(w.open());
+    const txid id = w.channel();
+    REQUIRE(w.payee.events.last(event_kind::error).problem.code == errc::bad_transaction);
+    // It reached the mempool by another way, and left it again.
+    w.chain.forget(id);
+    hooked_events told;
+    payees_book book(v1{}, w.payee.store, w.payee.keys, w.payee.wallet, w.payee.network, told, w.server_settings);
+    REQUIRE(book.load());
+    REQUIRE(book.size() == 1);
+    const auto version = load_record(w.payee.disk, record_kind::server_channel, id)->version;
+    const auto pass = [&](unix_time t) {
+        w.chain.set_time(t);
+        w.clock.set(t);
+        w.chain.mine(12, p2pkh_script({}).view());
+        w.payee.follower.deliver(book);
+        book.tick(w.clock.now());
+        w.payee.follower.deliver(book);
+    };
+    const unix_time expiry = load_record(w.payee.disk, record_kind::server_channel, id)->terms.expiry;
+    pass(expiry);
+    pass(expiry + 604'700);
+    CHECK(book.size() == 1);
+    CHECK(load_record(w.payee.disk, record_kind::server_channel, id)->version == version);
+    pass(expiry + 604'900);
+    CHECK(book.size() == 0);
+    CHECK(told.count(event_kind::buried) == 1);
+    CHECK(stored_channels(w.payee.disk, record_kind::server_channel).empty());
+    CHECK(stored_channels(w.payee.disk, record_kind::server_contract).empty());
+}
+
+TEST_CASE("a channel that never opened is settled all the same when its contract is mined", "[book]") {
+    world w;
+    w.payee.follower.refuse_next("min relay fee not met");
+    REQUIRE(w.open());
+    const txid id = w.channel();
+    const auto contract = stored_bytes(w.payee.disk, record_kind::server_contract, id);
+    REQUIRE(w.chain.submit(contract).accepted);
+    w.chain.mine(1, p2pkh_script({}).view());
+    hooked_events told;
+    payees_book book(v1{}, w.payee.store, w.payee.keys, w.payee.wallet, w.payee.network, told, w.server_settings);
+    REQUIRE(book.load());
+    w.payee.follower.deliver(book);
+    book.tick(load_record(w.payee.disk, record_kind::server_channel, id)->terms.expiry);
+    CHECK(w.chain.spender_in_mempool({id, 0}));
+}
+
+TEST_CASE("a connection cannot ack a payment on a channel that the book has settled", "[book]") {
+    world w;
+    REQUIRE(w.open());
+    hooked_events told;
+    payees_book book(v1{}, w.payee.store, w.payee.keys, w.payee.wallet, w.payee.network, told, w.server_settings);
+    REQUIRE(book.load());
+    REQUIRE(book.settle(w.channel()));
+    outcome o;
+    REQUIRE(w.c->pay(satoshi{5'000}, o.callback()));
+    (void)pump(w.pipe, *w.c, *w.s);
+    CHECK(o.calls == 1);
+    CHECK_FALSE(o.told);
+    CHECK(w.payee.events.last(event_kind::error).problem.code == errc::stale_record);
+    CHECK(load_record(w.payee.disk, record_kind::server_channel, w.channel())->paid() == satoshi{1'000});
+}
+
+TEST_CASE("a client whose contract was spent pays no more on it", "[book]") {
+    world w;
+    REQUIRE(w.open());
+    REQUIRE(w.pays(5'000));
+    payers_book book(w.payer.store, w.payer.network, w.payer.events);
+    REQUIRE(book.load());
+    hooked_events told;
+    payees_book theirs(v1{}, w.payee.store, w.payee.keys, w.payee.wallet, w.payee.network, told, w.server_settings);
+    REQUIRE(theirs.load());
+    REQUIRE(theirs.settle(w.channel()));
+    w.chain.mine(1, p2pkh_script({}).view());
+    w.payer.follower.deliver(book);
+    CHECK(w.payer.events.last(event_kind::confirmed).closing ==
+          load_record(w.payee.disk, record_kind::server_channel, w.channel())->closing);
+    const auto refused = w.c->pay(satoshi{1});
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().code == errc::stale_record);
+    // The next connection opens a new channel instead.
+    const txid first = w.channel();
+    w.reconnect();
+    REQUIRE(w.open());
+    CHECK(w.channel() != first);
+    CHECK(w.pays(1));
+}

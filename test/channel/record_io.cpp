@@ -1,0 +1,153 @@
+// A channel's record on disk: what was written is read, and what was damaged is refused.
+#include "paychan/channel/record_io.hpp"
+
+#include <catch2/catch.hpp>
+
+#include "paychan/memory/store.hpp"
+#include "support/channel.hpp"
+
+using namespace paychan;
+using namespace paychan_test;
+
+namespace {
+
+channel_record full_record() {
+    made_channel made;
+    made.pay_down_to(900'000);
+    channel_record r = made.record;
+    r.version = 0x1122'3344'5566'7788;
+    r.closing = txid{sha256(as_bytes("closing"))};
+    r.closing_height = 812'345;
+    REQUIRE(r.label.assign(as_bytes("https://service.example/")));
+    return r;
+}
+
+void check_same(const channel_record& a, const channel_record& b) {
+    CHECK(a.version == b.version);
+    CHECK(a.protocol == b.protocol);
+    CHECK(a.stage == b.stage);
+    CHECK(a.terms.contract == b.terms.contract);
+    CHECK(a.terms.value == b.terms.value);
+    CHECK(a.terms.expiry == b.terms.expiry);
+    CHECK(equal(a.terms.client_key.view(), b.terms.client_key.view()));
+    CHECK(equal(a.terms.server_key.view(), b.terms.server_key.view()));
+    CHECK(a.key == b.key);
+    CHECK(a.change == b.change);
+    CHECK(a.signature == b.signature);
+    CHECK(a.closing == b.closing);
+    CHECK(a.closing_height == b.closing_height);
+    CHECK(a.label == b.label);
+}
+
+/// The bytes with another content, under the checksum that fits them.
+bytes resealed(bytes record, std::size_t at, std::uint8_t value) {
+    record[at] = value;
+    const bytes32 hash = hash256(bytes_view(record).first(record.size() - 4));
+    std::copy_n(hash.begin(), 4, record.end() - 4);
+    return record;
+}
+
+errc code_of(bytes_view record) {
+    const auto read = read_record(record);
+    REQUIRE_FALSE(read);
+    return read.error().code;
+}
+
+}  // namespace
+
+TEST_CASE("a record is read as it was written, each field of it", "[channel][record]") {
+    const channel_record r = full_record();
+    const auto read = read_record(write_record(r).view());
+    REQUIRE(read);
+    check_same(r, *read);
+}
+
+TEST_CASE("records with the longest and the shortest fields are read as they were written", "[channel][record]") {
+    channel_record r = full_record();
+    SECTION("longest") {
+        // BIP39's generator point in both forms: an uncompressed key of 65 bytes.
+        r.terms.client_key = parse_public_key(unhex("0479be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798"
+                                                    "483ada7726a3c4655da4fbfc0e1108a8fd17b448a68554199c47d08ffb10d4b8"))
+                                 .value();
+        r.terms.server_key = r.terms.client_key;
+        REQUIRE(r.signature.assign(bytes(73, 0x30)));
+        REQUIRE(r.label.assign(bytes(64, 'x')));
+        r.terms.value = max_money;
+        r.change = max_money;
+    }
+    SECTION("shortest") {
+        r.signature.clear();
+        r.label.clear();
+        r.change = {};
+    }
+    const auto read = read_record(write_record(r).view());
+    REQUIRE(read);
+    check_same(r, *read);
+}
+
+TEST_CASE("a record with any one bit flipped is refused", "[channel][record]") {
+    const bytes good = owned(write_record(full_record()).view());
+    for (std::size_t i = 0; i < good.size(); ++i)
+        for (int bit = 0; bit < 8; ++bit) {
+            bytes damaged = good;
+            damaged[i] = static_cast<std::uint8_t>(damaged[i] ^ (1 << bit));
+            INFO("byte " << i << ", bit " << bit);
+            // The first byte says which format it is, so that a newer one is called by its name.
+            CHECK(code_of(damaged) == (i == 0 ? errc::unknown_format : errc::corrupt_record));
+        }
+}
+
+TEST_CASE("a record that is cut off, or longer than it should be, is refused", "[channel][record]") {
+    bytes record = owned(write_record(full_record()).view());
+    for (std::size_t size = 0; size < record.size(); ++size)
+        CHECK(code_of(bytes_view(record).first(size)) == errc::corrupt_record);
+    record.push_back(0);
+    CHECK(code_of(record) == errc::corrupt_record);
+    // Also with a checksum that fits: a byte behind the last field.
+    const bytes32 hash = hash256(bytes_view(record).first(record.size() - 4));
+    std::copy_n(hash.begin(), 4, record.end() - 4);
+    CHECK(code_of(record) == errc::corrupt_record);
+}
+
+TEST_CASE("a record of a newer format is named so", "[channel][record]") {
+    const bytes newer = resealed(owned(write_record(full_record()).view()), 0, record_format + 1);
+    CHECK(code_of(newer) == errc::unknown_format);
+}
+
+TEST_CASE("a record with values that cannot be is refused, whatever its checksum says", "[channel][record]") {
+    channel_record r = full_record();
+    const bytes good = owned(write_record(r).view());
+    SECTION("an unknown stage") { CHECK(code_of(resealed(good, 1 + 8 + 4, 4)) == errc::corrupt_record); }
+    SECTION("a key that is no point of the curve") {
+        const std::size_t first_key = 1 + 8 + 4 + 1 + 36 + 8 + 8 + 1;
+        REQUIRE((good[first_key] == 2 || good[first_key] == 3));
+        CHECK(code_of(resealed(good, first_key, 5)) == errc::corrupt_record);
+    }
+    SECTION("more change than the contract holds") {
+        r.change = {r.terms.value.value + 1};
+        CHECK(code_of(write_record(r).view()) == errc::corrupt_record);
+    }
+    SECTION("a negative amount") {
+        r.change = {-1};
+        CHECK(code_of(write_record(r).view()) == errc::corrupt_record);
+    }
+    SECTION("more than 21 million coins") {
+        r.terms.value = {max_money.value + 1};
+        CHECK(code_of(write_record(r).view()) == errc::corrupt_record);
+    }
+}
+
+TEST_CASE("a record is not taken for another channel's or another version's", "[channel][record]") {
+    memory_store store;
+    const channel_record r = full_record();
+    const record_buffer b = write_record(r);
+    const txid other{sha256(as_bytes("other"))};
+    const auto load = [&](const txid& id) { return load_record(store, record_kind::server_channel, id); };
+    CHECK(load(r.terms.contract.id).error().code == errc::not_found);
+    REQUIRE(store.put({record_kind::server_channel, r.terms.contract.id}, r.version, b.view()));
+    REQUIRE(load(r.terms.contract.id));
+    REQUIRE(store.put({record_kind::server_channel, other}, r.version, b.view()));
+    CHECK(load(other).error().code == errc::corrupt_record);
+    REQUIRE(store.put({record_kind::server_channel, r.terms.contract.id}, r.version + 1, b.view()));
+    CHECK(load(r.terms.contract.id).error().code == errc::corrupt_record);
+}

@@ -1,0 +1,590 @@
+// The protocol as a table: every phase and every message, with what each side does.  No row may be missing.
+#include <catch2/catch.hpp>
+
+#include "paychan/channel/client_step.hpp"
+#include "paychan/channel/multisig_refund.hpp"
+#include "paychan/channel/record_io.hpp"
+#include "paychan/channel/server_step.hpp"
+#include "paychan/memory/keys.hpp"
+#include "support/coin_wallet.hpp"
+#include "support/events.hpp"
+#include "support/wire.hpp"
+
+using namespace paychan;
+using namespace paychan_test;
+using wire::message_type;
+
+namespace {
+
+using schemes = contracts<multisig_refund>;
+constexpr unix_time now{1'700'000'000};
+
+// No default: a new enumerator is a warning here, and the counts below do not hold any more.
+std::string_view name_of(client_phase p) {
+    switch (p) {
+        case client_phase::idle: return "idle";
+        case client_phase::version_sent: return "version_sent";
+        case client_phase::version_agreed: return "version_agreed";
+        case client_phase::refund_sent: return "refund_sent";
+        case client_phase::contract_sent: return "contract_sent";
+        case client_phase::open: return "open";
+        case client_phase::settling: return "settling";
+        case client_phase::ended: return "ended";
+    }
+    return "?";
+}
+std::string_view name_of(server_phase p) {
+    switch (p) {
+        case server_phase::idle: return "idle";
+        case server_phase::initiated: return "initiated";
+        case server_phase::refund_signed: return "refund_signed";
+        case server_phase::broadcasting: return "broadcasting";
+        case server_phase::open: return "open";
+        case server_phase::settling: return "settling";
+        case server_phase::ended: return "ended";
+    }
+    return "?";
+}
+constexpr std::size_t client_phases = static_cast<std::size_t>(client_phase::ended) + 1;
+constexpr std::size_t server_phases = static_cast<std::size_t>(server_phase::ended) + 1;
+constexpr std::size_t message_types = std::variant_size_v<wire::message>;
+
+/// "open; persist channel contract; broadcast 1; send PAYMENT_ACK; close; tell opened", or the error's name.
+/// next  the channel that the step computed on
+template <class Channel>
+std::string in_brief(const result<effects>& done, const Channel& next) {
+    if (!done) return std::string(name(done.error().code));
+    std::string out(name_of(next.session.phase));
+    if (!done->persist.empty()) {
+        out += "; persist";
+        if (done->persist.channel) out += " channel";
+        if (!done->persist.contract.empty()) out += " contract";
+        if (!done->persist.refund.empty()) out += " refund";
+        if (!done->persist.settlement.empty()) out += " settlement";
+    }
+    if (!done->broadcast.empty()) out += "; broadcast";
+    if (!done->send.empty()) out += "; send";
+    for (const wire::message& m : done->send) out += " " + paychan_test::name_of(m);
+    if (done->close) out += "; close";
+    if (!done->notify.empty()) out += "; tell";
+    for (const event& e : done->notify) out += " " + paychan_test::name_of(e.kind);
+    return out;
+}
+
+/// Both sides and a real conversation between them, kept at each phase and with one good message of each type.
+struct conversation {
+    conversation() {
+        for (int i = 0; i < 2; ++i) payer_purse.add_coin(chain, satoshi{5'000'000});
+        keep();
+        client_does([&](client_channel& c) { return start<schemes>(c, payer_settings, satoshi{1'000'000}, now); });
+        keep();
+        to_server(0);
+        to_client(0);
+        keep();
+        to_client(1);
+        keep();
+        to_server(0);
+        to_client(0);
+        keep();
+        to_server(0);
+        keep();
+        accepted();
+        keep();
+        to_client(0);
+        keep();
+        client_does([&](client_channel& c) { return pay<schemes>(c, client_env(), satoshi{5'000}, {}); });
+        keep_paying = client;
+        to_server(0);
+        to_client(0);
+        client_does([&](client_channel& c) { return settle(c); });
+        keep();
+        to_server(0);
+        keep();
+        accepted();
+        to_client(0);
+        keep();
+        samples[9] = encoded(wire::error_message{8, as_bytes("stop"), {}});
+    }
+
+    [[nodiscard]] client_environment<memory_keys, coin_wallet> client_env() {
+        return {payer_settings, payer_keys, payer_purse, now, min_relay_fee_rate, contract_memory};
+    }
+    struct store_of_one {
+        const conversation& of;
+        result<channel_record> operator()(const txid& id) const {
+            if (of.known.stage == channel_stage::none || of.known.terms.contract.id != id)
+                return fail(errc::not_found, "no such channel");
+            return of.known;
+        }
+    };
+    [[nodiscard]] server_environment<memory_keys, coin_wallet, store_of_one> server_env() {
+        return {payee_settings, payee_keys, payee_purse, find, now, min_relay_fee_rate, settlement_memory};
+    }
+
+    [[nodiscard]] bytes sample(message_type t) const { return samples[static_cast<std::size_t>(t) - 1]; }
+    [[nodiscard]] client_channel at(client_phase p) const { return clients.at(p); }
+    [[nodiscard]] server_channel at(server_phase p) const { return servers.at(p); }
+
+    memory_chain chain{now};
+    client_settings payer_settings;
+    server_settings payee_settings;
+    memory_keys payer_keys = memory_keys::testing_from(1);
+    memory_keys payee_keys = memory_keys::testing_from(2);
+    coin_wallet payer_purse{1};
+    coin_wallet payee_purse{2};
+    bytes contract_memory = bytes(10'000);
+    bytes settlement_memory = bytes(10'000);
+    channel_record known;  // what the server has stored
+    store_of_one find{*this};
+    client_channel keep_paying;  // open, with a payment in flight
+
+private:
+    void keep() {
+        clients.try_emplace(client.session.phase, client);
+        servers.try_emplace(server.session.phase, server);
+    }
+    void note(const result<effects>& done, std::vector<bytes>& out) {
+        REQUIRE(done);
+        out.clear();
+        for (const wire::message& m : done->send) {
+            out.push_back(encoded(m));
+            if (samples[m.index()].empty()) samples[m.index()] = out.back();
+        }
+    }
+    template <class F>
+    void client_does(F&& f) {
+        note(f(client), from_client);
+        if (from_client.size() == 1 && as<wire::close>(from_client[0])) samples[8] = from_client[0];
+    }
+    void to_server(std::size_t i) {
+        note(step<schemes>(server, server_env(), decoded(from_client.at(i))), from_server);
+    }
+    void to_client(std::size_t i) {
+        note(step<schemes>(client, client_env(), decoded(from_server.at(i))), from_client_next);
+        if (!from_client_next.empty()) from_client = from_client_next;
+    }
+    void accepted() { note(on_broadcast(server, server.session.broadcast, broadcast_outcome::accepted), from_server); }
+
+    client_channel client;
+    server_channel server;
+    std::vector<bytes> from_client, from_client_next, from_server;
+    std::array<bytes, message_types> samples;
+    std::map<client_phase, client_channel> clients;
+    std::map<server_phase, server_channel> servers;
+};
+
+// The messages are good ones of a real conversation, so that what refuses them is the phase.
+template <class Phase>
+struct row {
+    Phase phase;
+    message_type message;
+    std::string_view expected;
+};
+using client_row = row<client_phase>;
+using server_row = row<server_phase>;
+
+constexpr std::string_view out_of_order = "SYNTAX_ERROR";
+constexpr std::string_view peer_gave_up = "ended; close; tell error";
+
+// clang-format off
+constexpr auto client_table = [] {
+    using enum client_phase;
+    using enum message_type;
+    using t = message_type;
+    return std::array{
+        client_row{idle, t::client_version, "idle"},
+        client_row{idle, t::server_version, "idle"},
+        client_row{idle, t::initiate, "idle"},
+        client_row{idle, t::provide_refund, "idle"},
+        client_row{idle, t::return_refund, "idle"},
+        client_row{idle, t::provide_contract, "idle"},
+        client_row{idle, t::channel_open, "idle"},
+        client_row{idle, t::update_payment, "idle"},
+        client_row{idle, t::close, "idle"},
+        client_row{idle, t::error, "idle"},
+        client_row{idle, t::payment_ack, "idle"},
+
+        client_row{version_sent, t::client_version, out_of_order},
+        client_row{version_sent, t::server_version, "version_agreed"},
+        client_row{version_sent, t::initiate, out_of_order},
+        client_row{version_sent, t::provide_refund, out_of_order},
+        client_row{version_sent, t::return_refund, out_of_order},
+        client_row{version_sent, t::provide_contract, out_of_order},
+        client_row{version_sent, t::channel_open, out_of_order},
+        client_row{version_sent, t::update_payment, out_of_order},
+        client_row{version_sent, t::close, "ended; close"},
+        client_row{version_sent, t::error, peer_gave_up},
+        client_row{version_sent, t::payment_ack, out_of_order},
+
+        client_row{version_agreed, t::client_version, out_of_order},
+        client_row{version_agreed, t::server_version, out_of_order},
+        client_row{version_agreed, t::initiate, "refund_sent; send PROVIDE_REFUND"},
+        client_row{version_agreed, t::provide_refund, out_of_order},
+        client_row{version_agreed, t::return_refund, out_of_order},
+        client_row{version_agreed, t::provide_contract, out_of_order},
+        client_row{version_agreed, t::channel_open, out_of_order},  // it asked for none to be resumed
+        client_row{version_agreed, t::update_payment, out_of_order},
+        client_row{version_agreed, t::close, "ended; close"},
+        client_row{version_agreed, t::error, peer_gave_up},
+        client_row{version_agreed, t::payment_ack, out_of_order},
+
+        client_row{refund_sent, t::client_version, out_of_order},
+        client_row{refund_sent, t::server_version, out_of_order},
+        client_row{refund_sent, t::initiate, out_of_order},
+        client_row{refund_sent, t::provide_refund, out_of_order},
+        client_row{refund_sent, t::return_refund, "contract_sent; persist channel contract refund; send PROVIDE_CONTRACT; tell stored"},
+        client_row{refund_sent, t::provide_contract, out_of_order},
+        client_row{refund_sent, t::channel_open, out_of_order},
+        client_row{refund_sent, t::update_payment, out_of_order},
+        client_row{refund_sent, t::close, "ended; close"},
+        client_row{refund_sent, t::error, peer_gave_up},
+        client_row{refund_sent, t::payment_ack, out_of_order},
+
+        client_row{contract_sent, t::client_version, out_of_order},
+        client_row{contract_sent, t::server_version, out_of_order},
+        client_row{contract_sent, t::initiate, out_of_order},
+        client_row{contract_sent, t::provide_refund, out_of_order},
+        client_row{contract_sent, t::return_refund, out_of_order},
+        client_row{contract_sent, t::provide_contract, out_of_order},
+        client_row{contract_sent, t::channel_open, "open; persist channel; tell opened"},
+        client_row{contract_sent, t::update_payment, out_of_order},
+        client_row{contract_sent, t::close, "ended; close"},
+        client_row{contract_sent, t::error, peer_gave_up},
+        client_row{contract_sent, t::payment_ack, out_of_order},
+
+        client_row{open, t::client_version, out_of_order},
+        client_row{open, t::server_version, out_of_order},
+        client_row{open, t::initiate, out_of_order},
+        client_row{open, t::provide_refund, out_of_order},
+        client_row{open, t::return_refund, out_of_order},
+        client_row{open, t::provide_contract, out_of_order},
+        client_row{open, t::channel_open, out_of_order},
+        client_row{open, t::update_payment, out_of_order},
+        client_row{open, t::close, "ended; close"},
+        client_row{open, t::error, peer_gave_up},
+        client_row{open, t::payment_ack, out_of_order},  // nothing awaits it; see the test of payments in flight
+
+        client_row{settling, t::client_version, out_of_order},
+        client_row{settling, t::server_version, out_of_order},
+        client_row{settling, t::initiate, out_of_order},
+        client_row{settling, t::provide_refund, out_of_order},
+        client_row{settling, t::return_refund, out_of_order},
+        client_row{settling, t::provide_contract, out_of_order},
+        client_row{settling, t::channel_open, out_of_order},
+        client_row{settling, t::update_payment, out_of_order},
+        client_row{settling, t::close, "ended; close"},
+        client_row{settling, t::error, peer_gave_up},
+        client_row{settling, t::payment_ack, "settling"},
+
+        client_row{ended, t::client_version, "ended"},
+        client_row{ended, t::server_version, "ended"},
+        client_row{ended, t::initiate, "ended"},
+        client_row{ended, t::provide_refund, "ended"},
+        client_row{ended, t::return_refund, "ended"},
+        client_row{ended, t::provide_contract, "ended"},
+        client_row{ended, t::channel_open, "ended"},
+        client_row{ended, t::update_payment, "ended"},
+        client_row{ended, t::close, "ended"},
+        client_row{ended, t::error, "ended"},
+        client_row{ended, t::payment_ack, "ended"},
+    };
+}();
+
+constexpr auto server_table = [] {
+    using enum server_phase;
+    using t = message_type;
+    return std::array{
+        server_row{idle, t::client_version, "initiated; send SERVER_VERSION INITIATE"},
+        server_row{idle, t::server_version, out_of_order},
+        server_row{idle, t::initiate, out_of_order},
+        server_row{idle, t::provide_refund, out_of_order},
+        server_row{idle, t::return_refund, out_of_order},
+        server_row{idle, t::provide_contract, out_of_order},
+        server_row{idle, t::channel_open, out_of_order},
+        server_row{idle, t::update_payment, out_of_order},
+        server_row{idle, t::close, out_of_order},
+        server_row{idle, t::error, peer_gave_up},
+        server_row{idle, t::payment_ack, out_of_order},
+
+        server_row{initiated, t::client_version, out_of_order},
+        server_row{initiated, t::server_version, out_of_order},
+        server_row{initiated, t::initiate, out_of_order},
+        server_row{initiated, t::provide_refund, "refund_signed; send RETURN_REFUND"},
+        server_row{initiated, t::return_refund, out_of_order},
+        server_row{initiated, t::provide_contract, out_of_order},  // version 1: the refund comes first
+        server_row{initiated, t::channel_open, out_of_order},
+        server_row{initiated, t::update_payment, out_of_order},
+        server_row{initiated, t::close, out_of_order},
+        server_row{initiated, t::error, peer_gave_up},
+        server_row{initiated, t::payment_ack, out_of_order},
+
+        server_row{refund_signed, t::client_version, out_of_order},
+        server_row{refund_signed, t::server_version, out_of_order},
+        server_row{refund_signed, t::initiate, out_of_order},
+        server_row{refund_signed, t::provide_refund, out_of_order},  // it signs one refund, and no second one
+        server_row{refund_signed, t::return_refund, out_of_order},
+        server_row{refund_signed, t::provide_contract, "broadcasting; persist channel contract; broadcast; tell stored"},
+        server_row{refund_signed, t::channel_open, out_of_order},
+        server_row{refund_signed, t::update_payment, out_of_order},
+        server_row{refund_signed, t::close, out_of_order},
+        server_row{refund_signed, t::error, peer_gave_up},
+        server_row{refund_signed, t::payment_ack, out_of_order},
+
+        server_row{broadcasting, t::client_version, out_of_order},
+        server_row{broadcasting, t::server_version, out_of_order},
+        server_row{broadcasting, t::initiate, out_of_order},
+        server_row{broadcasting, t::provide_refund, out_of_order},
+        server_row{broadcasting, t::return_refund, out_of_order},
+        server_row{broadcasting, t::provide_contract, out_of_order},
+        server_row{broadcasting, t::channel_open, out_of_order},
+        server_row{broadcasting, t::update_payment, out_of_order},
+        server_row{broadcasting, t::close, out_of_order},
+        server_row{broadcasting, t::error, peer_gave_up},
+        server_row{broadcasting, t::payment_ack, out_of_order},
+
+        server_row{open, t::client_version, out_of_order},
+        server_row{open, t::server_version, out_of_order},
+        server_row{open, t::initiate, out_of_order},
+        server_row{open, t::provide_refund, out_of_order},
+        server_row{open, t::return_refund, out_of_order},
+        server_row{open, t::provide_contract, out_of_order},
+        server_row{open, t::channel_open, out_of_order},
+        server_row{open, t::update_payment, "open; persist channel; send PAYMENT_ACK; tell payment"},
+        server_row{open, t::close, "settling; persist channel settlement; broadcast"},
+        server_row{open, t::error, peer_gave_up},
+        server_row{open, t::payment_ack, out_of_order},
+
+        server_row{settling, t::client_version, out_of_order},
+        server_row{settling, t::server_version, out_of_order},
+        server_row{settling, t::initiate, out_of_order},
+        server_row{settling, t::provide_refund, out_of_order},
+        server_row{settling, t::return_refund, out_of_order},
+        server_row{settling, t::provide_contract, out_of_order},
+        server_row{settling, t::channel_open, out_of_order},
+        server_row{settling, t::update_payment, "settling"},
+        server_row{settling, t::close, "settling"},
+        server_row{settling, t::error, peer_gave_up},
+        server_row{settling, t::payment_ack, out_of_order},
+
+        server_row{ended, t::client_version, "ended"},
+        server_row{ended, t::server_version, "ended"},
+        server_row{ended, t::initiate, "ended"},
+        server_row{ended, t::provide_refund, "ended"},
+        server_row{ended, t::return_refund, "ended"},
+        server_row{ended, t::provide_contract, "ended"},
+        server_row{ended, t::channel_open, "ended"},
+        server_row{ended, t::update_payment, "ended"},
+        server_row{ended, t::close, "ended"},
+        server_row{ended, t::error, "ended"},
+        server_row{ended, t::payment_ack, "ended"},
+    };
+}();
+
+struct broadcast_row {
+    server_phase phase;
+    std::array<std::string_view, 3> expected;  // accepted, refused, unreachable
+};
+constexpr auto broadcast_table = [] {
+    using enum server_phase;
+    return std::array{
+        broadcast_row{idle, {"idle", "idle", "idle"}},
+        broadcast_row{initiated, {"initiated", "initiated", "initiated"}},
+        broadcast_row{refund_signed, {"refund_signed", "refund_signed", "refund_signed"}},
+        broadcast_row{broadcasting, {"open; persist channel; send CHANNEL_OPEN; tell payment opened", "BAD_TRANSACTION", "broadcasting"}},
+        broadcast_row{open, {"open", "open", "open"}},
+        broadcast_row{settling, {"ended; send CLOSE; close; tell settled", "OTHER", "settling"}},
+        broadcast_row{ended, {"ended", "ended", "ended"}},
+    };
+}();
+// clang-format on
+
+static_assert(client_table.size() == client_phases * message_types, "a row for each phase and message");
+static_assert(server_table.size() == server_phases * message_types, "a row for each phase and message");
+static_assert(broadcast_table.size() == server_phases, "a row for each phase");
+
+/// Each pair once: with the right number of rows, none is missing then.
+template <class Table>
+constexpr bool in_order(const Table& table) {
+    for (std::size_t i = 0; i < table.size(); ++i)
+        if (static_cast<std::size_t>(table[i].phase) != i / message_types ||
+            static_cast<std::size_t>(table[i].message) != i % message_types + 1)
+            return false;
+    return true;
+}
+static_assert(in_order(client_table));
+static_assert(in_order(server_table));
+
+bool same(const channel_record& a, const channel_record& b) {
+    return equal(write_record(a).view(), write_record(b).view());
+}
+
+}  // namespace
+
+TEST_CASE("the client does in every phase what the table says to every message", "[channel][table]") {
+    conversation talk;
+    for (const client_row& r : client_table) {
+        INFO(name_of(r.phase) << " gets " << message_names[static_cast<std::size_t>(r.message) - 1]);
+        client_channel next = talk.at(r.phase);
+        const bytes frame = talk.sample(r.message);
+        const auto done = step<schemes>(next, talk.client_env(), decoded(frame));
+        CHECK(in_brief(done, next) == r.expected);
+        // What is not written is not changed: a record in memory that the disk does not know would be forgotten.
+        if (done && !done->persist.channel && next.record.stage != channel_stage::none)
+            CHECK(same(next.record, talk.at(r.phase).record));
+        if (done && done->persist.channel) CHECK(next.record.version == talk.at(r.phase).record.version + 1);
+    }
+}
+
+TEST_CASE("the server does in every phase what the table says to every message", "[channel][table]") {
+    conversation talk;
+    for (const server_row& r : server_table) {
+        INFO(name_of(r.phase) << " gets " << message_names[static_cast<std::size_t>(r.message) - 1]);
+        server_channel next = talk.at(r.phase);
+        const bytes frame = talk.sample(r.message);
+        const auto done = step<schemes>(next, talk.server_env(), decoded(frame));
+        CHECK(in_brief(done, next) == r.expected);
+        if (done && !done->persist.channel && next.record.stage != channel_stage::none)
+            CHECK(same(next.record, talk.at(r.phase).record));
+        if (done && done->persist.channel) CHECK(next.record.version == talk.at(r.phase).record.version + 1);
+    }
+}
+
+TEST_CASE("the server does in every phase what the table says to every outcome of a broadcast", "[channel][table]") {
+    conversation talk;
+    for (const broadcast_row& r : broadcast_table)
+        for (std::size_t i = 0; i < 3; ++i) {
+            INFO(name_of(r.phase) << " hears outcome " << i);
+            server_channel next = talk.at(r.phase);
+            const auto done = on_broadcast(next, next.session.broadcast, static_cast<broadcast_outcome>(i));
+            CHECK(in_brief(done, next) == r.expected[i]);
+
+            server_channel other = talk.at(r.phase);  // another connection's transaction
+            const auto passed = on_broadcast(other, txid{bytes32{7}}, static_cast<broadcast_outcome>(i));
+            CHECK(in_brief(passed, other) == name_of(r.phase));
+        }
+}
+
+TEST_CASE("a client with a payment in flight takes one ack for it, also while it settles", "[channel][table]") {
+    conversation talk;
+    const wire::message ack = wire::payment_ack{};
+    client_channel next = talk.keep_paying;
+    const auto first = step<schemes>(next, talk.client_env(), ack);
+    CHECK(in_brief(first, next) == "open; tell acked");
+    CHECK(first->notify[0].amount == satoshi{5'000});
+    CHECK(first->notify[0].total == satoshi{6'000});
+    CHECK(in_brief(step<schemes>(next, talk.client_env(), ack), next) == out_of_order);
+
+    next = talk.keep_paying;
+    REQUIRE(settle(next));
+    CHECK(in_brief(step<schemes>(next, talk.client_env(), ack), next) == "settling; tell acked");
+    CHECK(in_brief(step<schemes>(next, talk.client_env(), ack), next) == "settling");
+}
+
+TEST_CASE("a settlement on CLOSE is stored in every phase that has a contract", "[channel][table]") {
+    conversation talk;
+    const bytes settlement = owned(talk.at(server_phase::settling).session.settlement);
+    const auto closing = parse_transaction(settlement).value().id();
+    for (const client_phase p : {client_phase::contract_sent, client_phase::open, client_phase::settling}) {
+        INFO(name_of(p));
+        client_channel next = talk.at(p);
+        const auto done = step<schemes>(next, talk.client_env(), wire::close{settlement});
+        CHECK(in_brief(done, next) == "ended; persist channel; close; tell settled");
+        CHECK(next.record.stage == channel_stage::settling);
+        CHECK(next.record.closing == closing);
+    }
+    for (const client_phase p : {client_phase::version_sent, client_phase::version_agreed, client_phase::refund_sent}) {
+        INFO(name_of(p));
+        client_channel next = talk.at(p);
+        const auto done = step<schemes>(next, talk.client_env(), wire::close{settlement});
+        CHECK(in_brief(done, next) == "ended; close");
+    }
+}
+
+TEST_CASE("the server settles at once when a payment takes all there is", "[channel][table]") {
+    conversation talk;
+    client_channel payer = talk.at(client_phase::open);
+    server_channel payee = talk.at(server_phase::open);
+    const auto all = pay<schemes>(payer, talk.client_env(), payer.record.change, {});
+    REQUIRE(all);
+    const auto done = step<schemes>(payee, talk.server_env(), all->send[0]);
+    CHECK(in_brief(done, payee) == "open; persist channel; send PAYMENT_ACK; tell payment");
+    CHECK(is_exhausted(payee));
+    const auto settled = settle<schemes>(payee, talk.server_env());
+    CHECK(in_brief(settled, payee) == "settling; persist channel settlement; broadcast");
+}
+
+TEST_CASE("a channel is resumed by its contract's txid in display order", "[channel][table]") {
+    conversation talk;
+    const server_channel stored = talk.at(server_phase::open);
+    talk.known = stored.record;
+    client_channel payer;
+    payer.record = talk.at(client_phase::open).record;
+    const auto hello = start<schemes>(payer, talk.payer_settings, satoshi{0}, now);
+    REQUIRE(hello);
+    const auto& asked = std::get<wire::client_version>(hello->send[0]);
+    REQUIRE(asked.previous_channel_contract_hash);
+    CHECK(owned(*asked.previous_channel_contract_hash) == owned(display_bytes(stored.record.terms.contract.id)));
+
+    server_channel payee;
+    const auto answer = step<schemes>(payee, talk.server_env(), hello->send[0]);
+    CHECK(in_brief(answer, payee) == "open; send SERVER_VERSION CHANNEL_OPEN; tell opened");
+    CHECK(same(payee.record, stored.record));
+    REQUIRE(step<schemes>(payer, talk.client_env(), answer->send[0]));
+    CHECK(in_brief(step<schemes>(payer, talk.client_env(), answer->send[1]), payer) == "open; tell opened");
+
+    SECTION("one whose contract no node has taken yet awaits that") {
+        talk.known.stage = channel_stage::contract_stored;
+        server_channel again;
+        CHECK(in_brief(step<schemes>(again, talk.server_env(), hello->send[0]), again) ==
+              "broadcasting; send SERVER_VERSION");
+    }
+    SECTION("one that is settling is offered a new channel") {
+        talk.known.stage = channel_stage::settling;
+        server_channel again;
+        CHECK(in_brief(step<schemes>(again, talk.server_env(), hello->send[0]), again) ==
+              "initiated; send SERVER_VERSION INITIATE");
+    }
+    SECTION("one that the server settles by itself any moment is offered a new channel") {
+        server_channel again;
+        auto late = talk.server_env();
+        late.now = talk.known.terms.expiry + -talk.payee_settings.settle_margin;
+        CHECK(in_brief(step<schemes>(again, late, hello->send[0]), again) == "initiated; send SERVER_VERSION INITIATE");
+    }
+    SECTION("the bytes in the other order name no channel") {
+        const bytes32 internal = stored.record.terms.contract.id.bytes;
+        wire::client_version m = asked;
+        m.previous_channel_contract_hash = internal;
+        server_channel again;
+        CHECK(in_brief(step<schemes>(again, talk.server_env(), m), again) == "initiated; send SERVER_VERSION INITIATE");
+    }
+    SECTION("a store that cannot be read is no reason to open a second channel") {
+        talk.known.stage = channel_stage::none;
+        auto broken = [](const txid&) -> result<channel_record> { return fail(errc::store_failed, "disk"); };
+        const server_environment<memory_keys, coin_wallet, decltype(broken)> env{
+            talk.payee_settings, talk.payee_keys, talk.payee_purse, broken, now, min_relay_fee_rate, {}};
+        server_channel again;
+        CHECK(in_brief(step<schemes>(again, env, hello->send[0]), again) == "store_failed");
+    }
+}
+
+TEST_CASE("a contract that comes when its expiry is near is refused", "[channel][server]") {
+    conversation talk;
+    server_channel payee = talk.at(server_phase::refund_signed);
+    auto late = talk.server_env();
+    late.now = payee.record.terms.expiry + -talk.payee_settings.settle_margin;
+    const bytes contract = talk.sample(message_type::provide_contract);
+    CHECK(in_brief(step<schemes>(payee, late, decoded(contract)), payee) == "TIME_WINDOW_UNACCEPTABLE");
+    payee = talk.at(server_phase::refund_signed);
+    late.now = late.now + -1;
+    CHECK(step<schemes>(payee, late, decoded(contract)));
+}
+
+TEST_CASE("a contract that a channel rests on already opens no second one", "[channel][server]") {
+    conversation talk;
+    server_channel payee = talk.at(server_phase::refund_signed);
+    talk.known = talk.at(server_phase::open).record;
+    const bytes contract = talk.sample(message_type::provide_contract);
+    const auto refused = step<schemes>(payee, talk.server_env(), decoded(contract));
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error() == error{errc::bad_transaction, "this contract is in use already"});
+}
