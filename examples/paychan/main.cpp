@@ -1,0 +1,192 @@
+// paychan: open, pay, settle and refund Bitcoin micropayment channels.  The turnkey level of the library, and the
+// reference composition.
+#include <CLI/CLI.hpp>
+#include <iostream>
+
+#include "options.hpp"
+
+namespace {
+
+using tool::options;
+
+void add_json(CLI::App& command, options& o) {
+    command.add_flag("--json", o.json, "One JSON object a line on standard output");
+}
+
+void add_network(CLI::App& command, options& o) {
+    command.add_option("--network", o.network, "mainnet, testnet, signet or regtest")
+        ->required()
+        ->check(CLI::IsMember({"mainnet", "testnet", "signet", "regtest"}));
+}
+
+void add_seed(CLI::App& command, options& o) {
+    command.add_option("--seed", o.seed, "File with the seed of all keys (make it with `paychan address`)")
+        ->required()
+        ->type_name("FILE");
+}
+
+void add_store(CLI::App& command, options& o) {
+    command.add_option("--store", o.store, "Where channels are kept: sqlite:FILE")
+        ->required()
+        ->type_name("sqlite:FILE");
+}
+
+void add_chain(CLI::App& command, options& o) {
+    command
+        .add_option(
+            "--chain", o.chain,
+            "A Bitcoin node: rpc:http://USER:PASS@HOST:PORT (or rpc:http://HOST:PORT?cookie=FILE); or print: to print\n"
+            "transactions for you to broadcast by other means, taken as broadcast")
+        ->required()
+        ->type_name("CHAIN");
+    command
+        .add_option("--birthday", o.birthday,
+                    "Height of the first block that can hold coins of the seed; kept in the store")
+        ->type_name("HEIGHT");
+    command.add_option("--fee-rate", o.fee_rate, "[sat/kvB] in place of the node's estimate")
+        ->check(CLI::Range(1'000, 1'000'000))
+        ->type_name("RATE");
+    command.add_option("--poll", o.poll, "[ms] between looks at the node")
+        ->check(CLI::Range(50, 60'000))
+        ->capture_default_str()
+        ->type_name("MS");
+}
+
+CLI::App* add_command(CLI::App& app, const char* name, const char* text, const char* example) {
+    CLI::App* const command = app.add_subcommand(name, text);
+    command->footer(std::string("Example:\n  ") + example);
+    return command;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    options o;
+    CLI::App app{
+        "paychan: Bitcoin micropayment channels.\n"
+        "A client locks coins in a contract with a server, pays by sending ever-larger signatures, and the server "
+        "settles with one\n"
+        "transaction.  If the server vanishes, the client's refund comes free after a lock time."};
+    app.require_subcommand(1);
+    app.footer(
+        "Start with:  paychan demo\n"
+        "Exit status: 0 what was asked happened; 1 it did not; 2 wrong options; 3 nothing is due yet.");
+    const CLI::Range money(std::int64_t{1}, std::int64_t{2'100'000'000'000'000});
+
+    CLI::App* const demo =
+        add_command(app, "demo", "Both sides in this process, on a chain in memory: open, pay, settle",
+                    "paychan demo --payments 1000 --amount 10");
+    demo->add_option("--payments", o.payments, "How many")->default_val(1000)->check(CLI::Range(1, 10'000'000));
+    demo->add_option("--amount", o.amount, "[satoshi] each")->default_val(10)->check(money);
+    demo->add_option("--channel", o.channel, "[satoshi] the channel's value")->capture_default_str()->check(money);
+    add_json(*demo, o);
+
+    CLI::App* const serve = add_command(app, "serve", "Take payments",
+                                        "paychan serve --listen 127.0.0.1:4242 --store sqlite:server.db --chain "
+                                        "rpc:http://user:pass@127.0.0.1:18443 --network regtest --seed server.seed");
+    serve->add_option("--listen", o.listen, "Address and port to listen on; port 0 takes a free one")
+        ->required()
+        ->type_name("HOST:PORT");
+    serve->add_option("--min-channel", o.min_channel, "[satoshi] the smallest contract")
+        ->capture_default_str()
+        ->check(money)
+        ->type_name("SAT");
+    serve->add_option("--min-payment", o.min_payment, "[satoshi] the first payment of each channel")
+        ->capture_default_str()
+        ->check(money)
+        ->type_name("SAT");
+    serve->add_option("--min-window", o.min_window, "[s] the shortest life of a channel; 7200 or more")
+        ->capture_default_str()
+        ->check(CLI::Range(7'200, 31'536'000))
+        ->type_name("S");
+    serve->add_option("--max-window", o.max_window, "[s] the longest")
+        ->capture_default_str()
+        ->check(CLI::Range(7'200, 31'536'000))
+        ->type_name("S");
+
+    CLI::App* const pay = add_command(app, "pay", "Open a channel and pay",
+                                      "paychan pay --connect 127.0.0.1:4242 --store sqlite:client.db --chain "
+                                      "rpc:http://user:pass@127.0.0.1:18443 --network regtest --seed client.seed\n"
+                                      "      --channel 1000000 --payments 1000 --amount 10 --settle");
+    pay->add_option("--connect", o.connect, "The server")->required()->type_name("HOST:PORT");
+    pay->add_option("--channel", o.channel, "[satoshi] what to lock in the channel")
+        ->required()
+        ->check(money)
+        ->type_name("SAT");
+    pay->add_option("--payments", o.payments, "How many payments to make")
+        ->required()
+        ->check(CLI::Range(std::uint64_t{0}, std::uint64_t{1'000'000'000}))
+        ->type_name("N");
+    pay->add_option("--amount", o.amount, "[satoshi] each")->required()->check(money)->type_name("SAT");
+    pay->add_option("--window", o.window, "[s] how long the channel shall live")
+        ->capture_default_str()
+        ->check(CLI::Range(600, 31'536'000))
+        ->type_name("S");
+    pay->add_flag("--settle", o.settle, "Ask the server to settle in the end");
+    pay->add_flag("--legacy", o.legacy,
+                  "Fund from P2PKH coins, for servers that cannot read SegWit (bitcoinj before 0.15)");
+
+    CLI::App* const settle =
+        add_command(app, "settle", "Server: settle what is due, say when the rest will be",
+                    "paychan settle --store sqlite:server.db --chain rpc:... --network regtest --seed server.seed");
+    settle->add_flag("--all", o.all, "Settle every channel now, due or not");
+
+    CLI::App* const refund =
+        add_command(app, "refund", "Client: take back what is due, say when the rest will be",
+                    "paychan refund --store sqlite:client.db --chain rpc:... --network regtest --seed client.seed");
+    refund->add_flag("--early", o.early, "Broadcast refunds whose lock time has not come: nodes refuse them");
+
+    CLI::App* const address =
+        add_command(app, "address", "Where to send coins for the seed; makes the seed if there is none",
+                    "paychan address --seed client.seed --network regtest");
+    add_seed(*address, o);
+    add_network(*address, o);
+    address->add_flag("--legacy", o.legacy, "P2PKH in place of P2WPKH");
+    address->add_option("--index", o.address_index, "Which of the seed's addresses")
+        ->capture_default_str()
+        ->check(CLI::Range(0, 19))
+        ->type_name("I");
+    add_json(*address, o);
+
+    CLI::App* const balance =
+        add_command(app, "balance", "The seed's coins",
+                    "paychan balance --store sqlite:client.db --chain rpc:... --network regtest --seed client.seed");
+    CLI::App* const channels =
+        add_command(app, "channels", "What a store holds", "paychan channels --store sqlite:server.db --json");
+    add_store(*channels, o);
+    add_json(*channels, o);
+
+    for (CLI::App* const command : {serve, pay, settle, refund, balance}) {
+        add_store(*command, o);
+        add_chain(*command, o);
+        add_network(*command, o);
+        add_seed(*command, o);
+        add_json(*command, o);
+    }
+
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::ParseError& e) {
+        if (e.get_exit_code() == 0) return app.exit(e);  // --help
+        std::cerr << "paychan: " << e.what() << "; see `paychan"
+                  << (app.get_subcommands().empty() ? "" : " " + app.get_subcommands().front()->get_name())
+                  << " --help`\n";
+        return 2;
+    }
+    try {
+        if (demo->parsed()) return tool::run_demo(o);
+        if (serve->parsed()) return tool::run_serve(o);
+        if (pay->parsed()) return tool::run_pay(o);
+        if (settle->parsed()) return tool::run_settle(o);
+        if (refund->parsed()) return tool::run_refund(o);
+        if (address->parsed()) return tool::run_address(o);
+        if (balance->parsed()) return tool::run_balance(o);
+        return tool::run_channels(o);
+    } catch (const tool::usage_error& e) {
+        std::cerr << "paychan: " << e.text << '\n';
+        return 2;
+    } catch (const std::exception& e) {
+        std::cerr << "paychan: " << e.what() << '\n';
+        return tool::exit_failed;
+    }
+}

@@ -1,0 +1,221 @@
+#include "node.hpp"
+
+#include <boost/asio/steady_timer.hpp>
+#include <csignal>
+
+namespace tool {
+
+using namespace paychan;
+
+namespace {
+constexpr record_id birthday_id{record_kind::chain_position, {}};
+}
+
+std::string store_path(const std::string& option) {
+    constexpr std::string_view scheme = "sqlite:";
+    if (!option.starts_with(scheme) || option.size() == scheme.size())
+        throw usage_error{"--store must look like sqlite:FILE, for example sqlite:channels.db"};
+    return option.substr(scheme.size());
+}
+
+network network_of(const options& o) { return need(parse_network(o.network), "--network " + o.network); }
+
+host_and_port parse_host_and_port(const std::string& text, const char* option) {
+    const auto colon = text.rfind(':');
+    const auto bad = [&] {
+        return usage_error{std::string(option) + " must look like HOST:PORT, for example 127.0.0.1:4242 or [::1]:4242"};
+    };
+    if (colon == std::string::npos || colon == 0 || colon + 1 == text.size()) throw bad();
+    host_and_port out{text.substr(0, colon), 0};
+    if (out.host.starts_with('[') && out.host.ends_with(']')) out.host = out.host.substr(1, out.host.size() - 2);
+    std::uint32_t port = 0;
+    for (const char c : text.substr(colon + 1)) {
+        if (c < '0' || c > '9') throw bad();
+        port = port * 10 + static_cast<std::uint32_t>(c - '0');
+        if (port > 65'535) throw bad();
+    }
+    out.port = static_cast<std::uint16_t>(port);
+    return out;
+}
+
+node::node(const options& o, report& out, store_access access) : out_(out) {
+    const network net = network_of(o);
+    if (o.fee_rate) fixed_rate_ = rate_ = fee_rate{*o.fee_rate};
+
+    const seed_bytes seed = need(load_seed(o.seed), "--seed " + o.seed + " (make one with `paychan address`)");
+    store_ = std::make_unique<sqlite_store>(store_path(o.store), access);
+    if (!store_->status()) throw usage_error{"--store: " + store_->last_error()};
+    keys_.emplace(need(keys_type::open(seed.reveal(), net, *store_), "the store's key counter"));
+    const auto style = o.legacy ? funding_style::legacy : funding_style::segwit;
+    wallet_.emplace(need(seed_wallet::open(seed.reveal(), net, style, [this] { return keys_->count(); }), "the seed"));
+    reserve_stored_transactions();
+
+    if (o.chain == "print:") {
+        print_ = std::make_unique<printer>(io_, *this, [this](const txid& id, std::string_view hex) {
+            out_.event({{"event", "transaction"}, {"txid", text_of(id)}, {"hex", hex}},
+                       "broadcast this transaction by other means (" + text_of(id) + "):\n" + std::string(hex));
+        });
+    } else {
+        const auto address = need(bitcoind::parse_node_address(o.chain), "--chain");
+        bitcoind::backend_settings settings;
+        settings.chain = bitcoind::core_chain_name(o.network);
+        settings.poll = std::chrono::milliseconds(o.poll);
+        settings.walk.from = find_birthday(o);
+        backend_ = std::make_unique<backend>(io_, address, *this, settings);
+    }
+
+    signals_.add(SIGINT);
+    signals_.add(SIGTERM);
+    signals_.async_wait([this](boost::system::error_code ec, int) {
+        if (!ec) stopping_ = true;
+    });
+}
+
+/// Blocks before it hold nothing of ours.  On regtest a scan of everything is a matter of seconds.
+std::int32_t node::find_birthday(const options& o) {
+    std::array<std::uint8_t, 16> memory{};
+    const auto stored = store_->get(birthday_id, memory);
+    std::optional<std::int32_t> known;
+    if (stored) {
+        reader r(stored->bytes);
+        known = r.i32();
+        if (!r.done() || *known < 0) throw usage_error{"--store: the birthday in it is damaged"};
+    } else if (stored.error().code != errc::not_found) {
+        throw usage_error{"--store: " + store_->last_error()};
+    }
+    const auto wanted = o.birthday               ? o.birthday
+                        : known                  ? known
+                        : o.network == "regtest" ? std::optional<std::int32_t>(0)
+                                                 : std::nullopt;
+    if (!wanted)
+        throw usage_error{
+            "say from which block on to look for coins: --birthday HEIGHT, the chain's height when the seed was made"};
+    if (*wanted < 0) throw usage_error{"--birthday must be 0 or more"};
+    if (known != wanted) {
+        std::array<std::uint8_t, 4> bytes{};
+        writer w(bytes);
+        w.i32(*wanted);
+        if (const auto put = store_->put(birthday_id, stored ? stored->version + 1 : 1, w.written()); !put)
+            throw usage_error{"--store: " + store_->last_error()};
+    }
+    return *wanted;
+}
+
+/// Contracts, and settlements with fee inputs, that were stored before a restart may not be mined yet: nothing else may
+/// spend the same coins.
+void node::reserve_stored_transactions() {
+    std::vector<std::uint8_t> memory(wire::max_frame_size);
+    for (const record_kind kind : {record_kind::client_contract, record_kind::server_settlement}) {
+        std::vector<txid> ids;
+        if (!store_->list(kind, [&](const record_id& id) { ids.push_back(id.channel); }))
+            throw usage_error{"--store: " + store_->last_error()};
+        for (const txid& id : ids) {
+            const auto stored = store_->get({kind, id}, memory);
+            if (!stored || !wallet_->reserve_inputs_of(stored->bytes))
+                out_.error("corrupt_record",
+                           "a transaction of channel " + text_of(id) + " in the store cannot be read");
+        }
+    }
+}
+
+void node::broadcast(bytes_view tx) {
+    if (const auto parsed = parse_transaction(tx)) under_way_[parsed->id()].assign(tx.begin(), tx.end());
+    if (print_)
+        print_->broadcast(tx);
+    else
+        backend_->broadcast(tx);
+}
+
+bool node::catch_up() {
+    if (print_) {
+        caught_up_ = true;
+        return true;
+    }
+    backend_->start();
+    return run_until([this] { return caught_up_; });
+}
+
+bool node::run_until(const std::function<bool()>& done, std::chrono::milliseconds limit) {
+    const auto end = std::chrono::steady_clock::now() + limit;
+    while (!done() && !stopping_ && !failed_ && std::chrono::steady_clock::now() < end) {
+        io_.restart();
+        io_.run_one_for(std::chrono::milliseconds(100));
+        io_.poll();
+    }
+    return done();
+}
+
+void node::every_second(std::function<void()> what) {
+    every_second_ = std::move(what);
+    tick();
+}
+
+void node::tick() {
+    every_second_();
+    timer_.expires_after(std::chrono::seconds(1));
+    timer_.async_wait([this](boost::system::error_code ec) {
+        if (!ec) tick();
+    });
+}
+
+void node::stop() {
+    timer_.cancel();
+    signals_.cancel();
+    if (backend_) backend_->stop();
+}
+
+void node::on_block(const connected_block& b) {
+    height_ = b.height;
+    median_time_ = b.median_time;
+    if (const auto taken = wallet_->on_block(b); !taken) out_.error(taken.error());
+    if (hooks_.block) hooks_.block(b);
+}
+
+void node::on_block_disconnected(std::int32_t height) {
+    height_ = height - 1;
+    if (const auto taken = wallet_->on_block_disconnected(height); !taken) out_.error(taken.error());
+    if (hooks_.block_disconnected) hooks_.block_disconnected(height);
+}
+
+void node::on_broadcast(const txid& id, broadcast_outcome outcome, std::string_view reason) {
+    const char* const what = outcome == broadcast_outcome::accepted  ? "accepted"
+                             : outcome == broadcast_outcome::refused ? "refused"
+                                                                     : "unreachable";
+    if (outcome == broadcast_outcome::refused) any_refused_ = true;
+    const auto sent = under_way_.extract(id);
+    // Due transactions go out again with every block: only news is reported.
+    if (std::string& last = last_outcome_[id]; last != what) {
+        last = what;
+        json o{{"event", "broadcast"}, {"txid", text_of(id)}, {"outcome", what}, {"reason", reason}};
+        if (!sent.empty()) o["hex"] = hex_of(sent.mapped());
+        std::string line = "broadcast " + text_of(id) + ": " + what;
+        if (outcome != broadcast_outcome::accepted && !reason.empty()) line += " (" + std::string(reason) + ")";
+        out_.event(o, line);
+    }
+    if (hooks_.broadcast) hooks_.broadcast(id, outcome, reason);
+}
+
+void node::on_fee_rate(fee_rate rate) {
+    if (!fixed_rate_) rate_ = rate;
+    if (hooks_.fee_rate) hooks_.fee_rate(rate_);
+}
+
+void node::on_node_status(bitcoind::node_status status, std::string_view text) {
+    using enum bitcoind::node_status;
+    const std::string words(text);
+    switch (status) {
+        case following: caught_up_ = true; return out_.say("the chain is at height " + std::to_string(height_));
+        case syncing:
+        case waiting: return out_.say(words);
+        case unreachable:
+            return out_.event({{"event", "node"}, {"status", "unreachable"}, {"explanation", words}},
+                              "the node: " + words + "; trying again");
+        case failed: failed_ = true; return out_.error("node", words);
+    }
+}
+
+void node::on_catch_up(std::int32_t height, std::int32_t tip) {
+    out_.progress("reading block", static_cast<std::uint64_t>(height), static_cast<std::uint64_t>(tip));
+}
+
+}  // namespace tool

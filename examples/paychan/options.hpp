@@ -1,0 +1,65 @@
+// What the command line says, after CLI11 has read it.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "paychan/bitcoin/address.hpp"
+
+namespace tool {
+
+struct options {
+    bool json = false;
+
+    // where things are
+    std::string store;                     ///< sqlite:FILE
+    std::string chain;                     ///< rpc:http://USER:PASS@HOST:PORT or print:
+    std::string network;                   ///< mainnet, testnet, signet, regtest
+    std::string seed;                      ///< file
+    std::optional<std::int32_t> birthday;  ///< [blocks] height of the first block that can hold our coins
+    std::optional<std::int64_t> fee_rate;  ///< [sat/kvB] in place of the node's estimate
+    std::int64_t poll = 1000;              ///< [ms] between looks at the node
+
+    // serve
+    std::string listen;
+    std::int64_t min_channel = 100'000;  ///< [satoshi]
+    std::int64_t min_payment = 1'000;    ///< [satoshi]
+    std::int64_t min_window = 14'400;    ///< [s]
+    std::int64_t max_window = 604'800;   ///< [s]
+
+    // pay
+    std::string connect;
+    std::int64_t channel = 1'000'000;  ///< [satoshi]
+    std::uint64_t payments = 1;
+    std::int64_t amount = 1'000;    ///< [satoshi]
+    std::uint64_t window = 86'340;  ///< [s]
+    bool settle = false;
+
+    // settle, refund, address, demo
+    bool all = false;
+    bool early = false;
+    bool legacy = false;
+    std::uint32_t address_index = 0;
+};
+
+// Each returns the exit status: 0 when what was asked happened, 1 when it did not, 3 when it is not due yet.
+int run_demo(const options& o);
+int run_serve(const options& o);
+int run_pay(const options& o);
+int run_settle(const options& o);
+int run_refund(const options& o);
+int run_address(const options& o);
+int run_balance(const options& o);
+int run_channels(const options& o);
+
+inline constexpr int exit_done = 0;
+inline constexpr int exit_failed = 1;
+inline constexpr int exit_not_due = 3;
+
+/// What the user got wrong, in one line that says what to do.  main() prints it; exit status 2.
+struct usage_error {
+    std::string text;
+};
+
+}  // namespace tool
