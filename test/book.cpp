@@ -2,6 +2,7 @@
 #include "paychan/book.hpp"
 
 #include <catch2/catch.hpp>
+#include <optional>
 
 #include "support/world.hpp"
 
@@ -334,7 +335,7 @@ TEST_CASE("a payment that does not bear the fee is settled when fees are lower, 
     CHECK(w.server_record().stage == channel_stage::open);
 }
 
-TEST_CASE("a key store that cannot sign at the deadline is asked again with the next block", "[book]") {
+TEST_CASE("a key store that cannot sign at the deadline is asked again at the next tick", "[book]") {
     left_alone w;
     w.payee.plan = {call::keys_sign, fault::fails, 0, false};
     w.set_time(w.expiry + -w.server_settings.settle_margin);
@@ -342,22 +343,126 @@ TEST_CASE("a key store that cannot sign at the deadline is asked again with the 
     CHECK(w.payee.plan.hit);
     CHECK(w.in_mempool() == "nothing");
     CHECK(w.payee_told.last(event_kind::error).problem.code == errc::key_unavailable);
-    w.mine();
-    w.tick();
+    w.tick();  // no block came
     CHECK(w.in_mempool() == "settlement");
 }
 
-TEST_CASE("a settlement that could not be stored is not broadcast, and built again with the next block", "[book]") {
+TEST_CASE("a settlement that could not be stored is not broadcast, and built again at the next tick", "[book]") {
     left_alone w;
     w.payee.plan = {call::store_put, GENERATE(fault::fails, fault::fails_after), 0, false};
     w.set_time(w.expiry + -w.server_settings.settle_margin);
     w.tick();
     CHECK(w.payee.plan.hit);
     CHECK(w.in_mempool() == "nothing");
-    w.mine();
-    w.tick();
+    w.tick();  // no block came
     CHECK(w.in_mempool() == "settlement");
     CHECK(w.server_record().closing == *w.chain.spender_in_mempool(w.contract));
+}
+
+namespace {
+/// A store without put_many: put_all writes a batch one record after the other.
+struct plain_store {
+    fault_plan& plan;
+    memory_store& disk;
+    std::optional<record_kind> damaged = std::nullopt;
+
+    result<void> put(const record_id& id, std::uint64_t version, bytes_view b) {
+        return plan.run(call::store_put, errc::store_failed, [&] { return disk.put(id, version, b); });
+    }
+    result<stored_record> get(const record_id& id, bytes_span memory) {
+        if (id.kind == damaged) return fail(errc::corrupt_record, "as planned by the test");
+        return disk.get(id, memory);
+    }
+    result<void> erase(const record_id& id) { return disk.erase(id); }
+    template <class F>
+    result<void> list(record_kind kind, F&& f) {
+        return disk.list(kind, f);
+    }
+};
+static_assert(Store<plain_store> && !BatchStore<plain_store>);
+}  // namespace
+
+TEST_CASE("a settlement whose batch was cut in two is made by the next process", "[book]") {
+    left_alone w;
+    w.set_time(w.expiry + -w.server_settings.settle_margin);
+    const fault how = GENERATE(fault::fails, fault::fails_after, fault::crashes, fault::crashes_after);
+    const int n = GENERATE(0, 1);
+    const bool wrote = how == fault::fails_after || how == fault::crashes_after;
+    const std::uint64_t version = w.server_record().version;
+    fault_plan plan{call::store_put, how, n, false};
+    plain_store store{plan, w.payee.disk};
+    using plain_book = server_book<v1, plain_store, faulty_keys, faulty_wallet, chain_follower, hooked_events>;
+    {
+        chain_follower view(w.chain);
+        plain_book book(v1{}, store, w.payee.keys, w.payee.wallet, view, w.payee_told, w.server_settings);
+        REQUIRE(book.load());
+        view.deliver(book);
+        try {
+            book.tick(w.clock.now());
+        } catch (const crash&) {
+        }
+        REQUIRE(plan.hit);
+        CHECK(w.in_mempool() == "nothing");
+    }
+    // First the channel's record, then the settlement.
+    const bool record_there = n == 1 || wrote;
+    CHECK(w.server_record().version == version + (record_there ? 1 : 0));
+    CHECK(w.server_record().stage == (record_there ? channel_stage::settling : channel_stage::open));
+    CHECK(stored_bytes(w.payee.disk, record_kind::server_settlement, w.id).empty() == !(n == 1 && wrote));
+
+    chain_follower view(w.chain);
+    // The fee of another day makes another settlement where there is none yet.
+    plain_book book(v1{}, store, w.payee.keys, w.payee.wallet, view, w.payee_told, w.server_settings);
+    book.on_fee_rate({3'000});
+    REQUIRE(book.load());
+    view.deliver(book);
+    book.tick(w.clock.now());
+    view.deliver(book);
+    REQUIRE(w.in_mempool() == "settlement");
+    const txid closing = *w.chain.spender_in_mempool(w.contract);
+    CHECK(w.server_record().closing == closing);
+    CHECK(parse_transaction(stored_bytes(w.payee.disk, record_kind::server_settlement, w.id))->id() == closing);
+    w.mine();
+    view.deliver(book);
+    CHECK(w.payee_told.last(event_kind::confirmed).closing == closing);
+}
+
+TEST_CASE("a process that goes on after such a failure settles at its next tick", "[book]") {
+    left_alone w;
+    w.set_time(w.expiry + -w.server_settings.settle_margin);
+    fault_plan plan{call::store_put, GENERATE(fault::fails, fault::fails_after), GENERATE(0, 1), false};
+    plain_store store{plan, w.payee.disk};
+    chain_follower view(w.chain);
+    server_book book(v1{}, store, w.payee.keys, w.payee.wallet, view, w.payee_told, w.server_settings);
+    REQUIRE(book.load());
+    view.deliver(book);
+    book.tick(w.clock.now());
+    REQUIRE(plan.hit);
+    CHECK(w.in_mempool() == "nothing");
+    CHECK(w.payee_told.names() == "error");
+    book.tick(w.clock.now());  // no block came
+    view.deliver(book);
+    CHECK(w.in_mempool() == "settlement");
+    CHECK(w.server_record().closing == *w.chain.spender_in_mempool(w.contract));
+    CHECK(parse_transaction(stored_bytes(w.payee.disk, record_kind::server_settlement, w.id))->id() ==
+          w.server_record().closing);
+}
+
+TEST_CASE("a settlement whose record is damaged is built again", "[book]") {
+    left_alone w;
+    w.payee_view.set_node(chain_follower::node::down);
+    REQUIRE(w.server_side->settle(w.id));
+    const std::uint64_t version = w.server_record().version;
+    fault_plan plan;
+    plain_store store{plan, w.payee.disk, record_kind::server_settlement};
+    chain_follower view(w.chain);
+    server_book book(v1{}, store, w.payee.keys, w.payee.wallet, view, w.payee_told, w.server_settings);
+    REQUIRE(book.load());
+    view.deliver(book);
+    book.tick(w.clock.now());
+    view.deliver(book);
+    CHECK(w.in_mempool() == "settlement");
+    CHECK(w.server_record().version == version + 1);
 }
 
 // ---- Reorganisations
@@ -469,6 +574,22 @@ TEST_CASE("a deletion that fails is done again, and the channel's record goes la
     w.tick();
     CHECK(stored_channels(w.payee.disk, record_kind::server_channel).empty());
     CHECK(w.payee_told.count(event_kind::buried) == 1);
+}
+
+TEST_CASE("a channel that a connection still holds is not erased before that lets go", "[book]") {
+    // The connection could write its record anew after the deletion.
+    left_alone w;
+    w.settle_and_mine();
+    w.payee_told.attached.push_back(w.id);
+    w.mine(150);
+    w.tick();
+    CHECK(w.payee_told.count(event_kind::buried) == 0);
+    CHECK(w.server_side->size() == 1);
+    CHECK(stored_channels(w.payee.disk, record_kind::server_channel).size() == 1);
+    w.payee_told.attached.clear();
+    w.tick();
+    CHECK(w.payee_told.count(event_kind::buried) == 1);
+    CHECK(stored_channels(w.payee.disk, record_kind::server_channel).empty());
 }
 
 TEST_CASE("an unspent contract is never buried, however long it takes", "[book]") {
@@ -631,6 +752,195 @@ TEST_CASE("a channel whose contract never came is not settled with every block, 
     CHECK(told.count(event_kind::buried) == 1);
     CHECK(stored_channels(w.payee.disk, record_kind::server_channel).empty());
     CHECK(stored_channels(w.payee.disk, record_kind::server_contract).empty());
+}
+
+namespace {
+/// A server that stored a contract and heard nothing of it: the node was down, and the connection is gone.
+struct never_answered : world {
+    txid id;
+    hooked_events told;
+    payees_book book{v1{}, payee.store, payee.keys, payee.wallet, payee.network, told, server_settings};
+
+    never_answered() {
+        payee.follower.set_node(chain_follower::node::down);
+        REQUIRE(open());
+        id = channel();
+        reconnect();
+        payee.follower.set_node(chain_follower::node::up);
+        REQUIRE(load_record(payee.disk, record_kind::server_channel, id)->stage == channel_stage::contract_stored);
+        REQUIRE(book.load());
+        payee.follower.deliver(book);
+        REQUIRE(book.size() == 1);
+    }
+    [[nodiscard]] std::size_t records() const {
+        return stored_channels(payee.disk, record_kind::server_channel).size() +
+               stored_channels(payee.disk, record_kind::server_contract).size();
+    }
+};
+}  // namespace
+
+TEST_CASE("a contract that is refused and never opened a channel is forgotten at once", "[book]") {
+    never_answered w;
+    SECTION("refused") {
+        w.book.on_broadcast(w.id, broadcast_outcome::refused, "bad-txns-inputs-missingorspent");
+        CHECK(w.told.names() == "buried");
+        CHECK(w.told.last(event_kind::buried).channel == w.id);
+        CHECK(w.book.size() == 0);
+        CHECK(w.records() == 0);
+        w.book.on_broadcast(w.id, broadcast_outcome::refused, "again");
+        w.book.tick(w.clock.now());
+        CHECK(w.told.names() == "buried");
+    }
+    SECTION("not while a connection holds it, which tells its peer and lets go") {
+        w.told.attached.push_back(w.id);
+        w.book.on_broadcast(w.id, broadcast_outcome::refused, "bad-txns-inputs-missingorspent");
+        CHECK(w.told.heard.empty());
+        CHECK(w.records() == 2);
+    }
+    SECTION("not when it is in a block") {
+        REQUIRE(w.chain.submit(stored_bytes(w.payee.disk, record_kind::server_contract, w.id)).accepted);
+        w.chain.mine(1, p2pkh_script({}).view());
+        w.payee.follower.deliver(w.book);
+        w.book.on_broadcast(w.id, broadcast_outcome::refused, "txn-already-known");
+        CHECK(w.told.heard.empty());
+        CHECK(w.records() == 2);
+    }
+    SECTION("not when it is accepted, or nobody answers, or another one is refused") {
+        w.book.on_broadcast(w.id, broadcast_outcome::accepted, "");
+        w.book.on_broadcast(w.id, broadcast_outcome::unreachable, "");
+        w.book.on_broadcast(txid{bytes32{9}}, broadcast_outcome::refused, "");
+        CHECK(w.told.heard.empty());
+        CHECK(w.records() == 2);
+    }
+    SECTION("a deletion that fails is done later") {
+        w.payee.plan = {call::store_erase, fault::fails, GENERATE(0, 1, 2), false};
+        w.book.on_broadcast(w.id, broadcast_outcome::refused, "bad-txns-inputs-missingorspent");
+        REQUIRE(w.payee.plan.hit);
+        CHECK(w.told.heard.empty());
+        CHECK(w.book.size() == 1);
+        w.book.on_broadcast(w.id, broadcast_outcome::refused, "bad-txns-inputs-missingorspent");
+        CHECK(w.told.names() == "buried");
+        CHECK(w.records() == 0);
+    }
+    SECTION("not when it opened meanwhile: then it is unbacked") {
+        REQUIRE(w.open(satoshi{0}));  // the book is told nothing of it
+        REQUIRE(w.pays(10));
+        w.reconnect();
+        w.book.on_broadcast(w.id, broadcast_outcome::refused, "bad-txns-inputs-missingorspent");
+        CHECK(w.told.heard.empty());
+        CHECK(w.records() == 2);
+        CHECK(load_record(w.payee.disk, record_kind::server_channel, w.id)->stage == channel_stage::unbacked);
+    }
+}
+
+namespace {
+/// The book's listener beside one connection, as a TCP server answers for many.
+struct events_beside : event_log {
+    world& w;
+    explicit events_beside(world& beside) : w(beside) {}
+    bool is_attached(const txid& id) const {
+        const server_phase p = w.s->phase();
+        const bool holds = p == server_phase::broadcasting || p == server_phase::open || p == server_phase::settling;
+        return holds && w.s->record().terms.contract.id == id;
+    }
+};
+}  // namespace
+
+TEST_CASE("a refusal is told to the connection first, and then the book forgets or marks the channel", "[book]") {
+    world w;
+    events_beside told(w);
+    server_book book(v1{}, w.payee.store, w.payee.keys, w.payee.wallet, w.payee.network, told, w.server_settings);
+    w.payee.events.then = [&](const event& e) { book.on_event(e); };
+    const auto run = [&] {
+        for (int i = 0; i < 100; ++i)
+            if (pump(w.pipe, *w.c, *w.s) + w.payee.follower.deliver(*w.s, book) == 0) return;
+    };
+    SECTION("a contract that never opened a channel") {
+        w.payee.follower.refuse_next("bad-txns-inputs-missingorspent");
+        REQUIRE(w.c->connect(satoshi{1'000'000}));
+        run();
+        CHECK(w.payee.events.names() == "stored error closed");
+        CHECK(told.names() == "buried");
+        CHECK(book.size() == 0);
+        CHECK(stored_channels(w.payee.disk, record_kind::server_channel).empty());
+        CHECK(stored_channels(w.payee.disk, record_kind::server_contract).empty());
+    }
+    SECTION("a contract that opened one") {
+        REQUIRE(w.c->connect(satoshi{1'000'000}));
+        run();
+        REQUIRE(w.s->phase() == server_phase::open);
+        w.chain.forget(w.channel());
+        w.payee.follower.refuse_next("bad-txns-inputs-missingorspent");
+        w.chain.mine(1, p2pkh_script({}).view());
+        w.payee.follower.deliver(book);
+        book.tick(w.clock.now());  // offers the contract again
+        run();
+        CHECK(w.s->phase() == server_phase::ended);
+        CHECK(w.payee.events.last(event_kind::error).problem.code == errc::bad_transaction);
+        const auto record = load_record(w.payee.disk, record_kind::server_channel, w.channel());
+        REQUIRE(record);
+        CHECK(record->stage == channel_stage::unbacked);
+        CHECK(record->version == w.s->record().version);  // written once, by the connection
+        CHECK(book.size() == 1);
+    }
+}
+
+TEST_CASE("an open channel whose contract is refused takes no payment before the network takes it", "[book]") {
+    left_alone w(false);
+    w.chain.forget(w.id);
+    w.payee_view.refuse_next("bad-txns-inputs-missingorspent");
+    const std::uint64_t version = w.server_record().version;
+    SECTION("nobody holds it") {
+        w.tick();
+        CHECK(w.server_record().stage == channel_stage::unbacked);
+        CHECK(w.server_record().version == version + 1);
+        CHECK(w.server_record().paid() == satoshi{50'000});
+        CHECK(w.payee_told.heard.empty());
+        // It is not forgotten, and its contract is offered with each block; the client comes back, too.
+        w.mine();
+        w.tick();
+        CHECK(w.chain.in_mempool(w.id));
+        w.payee.events.heard.clear();
+        REQUIRE(w.open(satoshi{0}));
+        CHECK(w.s->phase() == server_phase::open);
+        CHECK(w.server_record().stage == channel_stage::open);
+        CHECK(w.payee.events.names() == "opened");
+        CHECK(w.pays(1));
+    }
+    SECTION("at the deadline it is settled all the same: the contract may come back") {
+        w.tick();
+        REQUIRE(w.server_record().stage == channel_stage::unbacked);
+        w.set_time(w.expiry + -w.server_settings.settle_margin);
+        w.tick();
+        CHECK(w.in_mempool() == "settlement");
+    }
+    SECTION("a connection holds it, and hears of it itself") {
+        w.payee_told.attached.push_back(w.id);
+        w.tick();
+        CHECK(w.server_record().stage == channel_stage::open);
+        CHECK(w.server_record().version == version);
+    }
+    SECTION("the disk cannot take it: reported, and seen again with the next block") {
+        w.payee.plan = {call::store_put, fault::fails, 0, false};
+        w.tick();
+        CHECK(w.payee.plan.hit);
+        CHECK(w.payee_told.names() == "error");
+        CHECK(w.server_record().stage == channel_stage::open);
+        w.payee_view.refuse_next("bad-txns-inputs-missingorspent");
+        w.mine();
+        w.tick();
+        CHECK(w.server_record().stage == channel_stage::unbacked);
+    }
+}
+
+TEST_CASE("a refusal of a contract that is in a block changes nothing", "[book]") {
+    left_alone w;
+    const std::uint64_t version = w.server_record().version;
+    w.server_side->on_broadcast(w.id, broadcast_outcome::refused, "bad-txns-inputs-missingorspent");
+    CHECK(w.server_record().version == version);
+    CHECK(w.server_record().stage == channel_stage::open);
+    CHECK(w.payee_told.heard.empty());
+    CHECK(w.server_side->size() == 1);
 }
 
 TEST_CASE("a channel that never opened is settled all the same when its contract is mined", "[book]") {

@@ -89,14 +89,96 @@ TEST_CASE("a payment whose ack never comes is told as lost, once", "[client]") {
     w.run();
     CHECK(o.calls == 1);
 
-    // It stays subtracted, and the next payment covers it: mitm_payment_lost_then_resume.
+    // It stays subtracted, and is sent again when the channel is resumed.
     w.reconnect();
     REQUIRE(w.open(satoshi{0}));
     CHECK(w.c->record().paid() == satoshi{6'000});
-    CHECK(w.s->record().paid() == satoshi{1'000});
+    CHECK(w.payee.events.last(event_kind::payment).amount == satoshi{5'000});
+    CHECK(w.s->record().paid() == satoshi{6'000});
+    CHECK(o.calls == 1);
     CHECK(w.pays(2'000));
-    CHECK(w.payee.events.last(event_kind::payment).amount == satoshi{7'000});
+    CHECK(w.payee.events.last(event_kind::payment).amount == satoshi{2'000});
     CHECK(w.s->record().paid() == satoshi{8'000});
+}
+
+TEST_CASE("a channel is open again when the server has acked the last payment, and not before", "[client]") {
+    open_world w;
+    outcome o;
+    REQUIRE(w.c->pay(satoshi{5'000}, o.callback()));
+    const bool lost = GENERATE(true, false);
+    if (lost) {
+        w.pipe.cut();  // the payment is lost; else it is its ack
+    } else {
+        w.pipe.second.deliver(*w.s);
+        REQUIRE(w.s->record().paid() == satoshi{6'000});
+    }
+    const bytes last = w.payer.transport.sent.back();
+    w.reconnect();
+    w.payer.events.heard.clear();
+    w.payer.keys.signed_requests.clear();
+    w.payee.events.heard.clear();
+    const std::size_t frames = w.payer.transport.sent.size();
+    const std::uint64_t version = w.c->record().version;
+
+    REQUIRE(w.c->connect(satoshi{0}));
+    w.pipe.second.deliver(*w.s);
+    while (w.pipe.first.deliver(*w.c)) {
+    }
+    CHECK(w.c->phase() == client_phase::resuming);
+    CHECK(names_of(w.payer.transport.sent, frames) == "CLIENT_VERSION UPDATE_PAYMENT");
+    CHECK(as<wire::update_payment>(w.payer.transport.sent.back())->client_change_value == 994'000);
+    CHECK(w.payer.transport.sent.back() == last);
+    CHECK(w.payer.events.heard.empty());
+    CHECK_FALSE(w.c->payment_in_flight());
+    outcome refused;
+    CHECK(w.c->pay(satoshi{1}, refused.callback()).error().code == errc::wrong_state);
+    CHECK(w.c->settle().error().code == errc::wrong_state);
+    CHECK(refused.calls == 0);
+    w.run();
+    CHECK(w.c->phase() == client_phase::open);
+    CHECK(w.payer.events.names() == "opened");
+    CHECK(w.payer.events.last(event_kind::opened).total == satoshi{6'000});
+    CHECK(w.payee.events.names() == (lost ? "opened payment" : "opened"));
+    CHECK(w.payer.keys.signed_requests.empty());
+    CHECK(w.c->record().version == version);
+    CHECK(w.c->record().paid() == w.s->record().paid());
+    CHECK(w.pays(1));
+}
+
+TEST_CASE("a lost payment that takes all there is is taken when the channel is resumed, and settled", "[client]") {
+    open_world w;
+    outcome o;
+    REQUIRE(w.c->pay(w.c->record().change, o.callback()));
+    w.pipe.cut();
+    w.run();
+    REQUIRE_FALSE(o.told);
+    w.reconnect();
+    w.payer.events.heard.clear();
+    w.payee.events.heard.clear();
+    const std::size_t frames = w.payee.transport.sent.size();
+    REQUIRE(w.open(satoshi{0}));
+    CHECK(names_of(w.payee.transport.sent, frames) == "SERVER_VERSION CHANNEL_OPEN PAYMENT_ACK CLOSE");
+    CHECK(w.payee.events.names() == "opened payment settled closed");
+    CHECK(w.payee.events.last(event_kind::settled).total == satoshi{1'000'000});
+    CHECK(w.payer.events.names() == "opened settled closed");
+    CHECK(w.chain.spender_in_mempool({w.channel(), 0}));
+}
+
+TEST_CASE("a connection that is lost while resuming changes nothing", "[client]") {
+    open_world w;
+    REQUIRE(w.pays(5'000));
+    w.reconnect();
+    w.payer.events.heard.clear();
+    REQUIRE(w.c->connect(satoshi{0}));
+    w.pipe.second.deliver(*w.s);
+    while (w.pipe.first.deliver(*w.c)) {
+    }
+    REQUIRE(w.c->phase() == client_phase::resuming);
+    w.reconnect();
+    CHECK(w.payer.events.names() == "closed");
+    REQUIRE(w.open(satoshi{0}));
+    CHECK(w.pays(1));
+    CHECK(w.s->record().paid() == satoshi{6'001});
 }
 
 TEST_CASE("a payment that the server refuses is told so, with the server's words", "[client]") {
@@ -343,8 +425,9 @@ TEST_CASE("the coins of a channel that may be on disk stay reserved", "[client]"
     CHECK(w.payer.purse.reserved.size() == 1);
 }
 
-TEST_CASE("a store that writes one record at a time gets the channel's record last", "[client]") {
-    // While it is there, the contract and the refund are: what finds it can take the money back.
+TEST_CASE("a store that writes one record at a time gets what never changes first, and a settlement last", "[client]") {
+    // While the channel's record is there, the contract and the refund are: what finds it can take the money back.  And
+    // one that says `settling` without a settlement has it built again.
     struct plain_store {
         memory_store disk;
         std::vector<record_kind> order;
@@ -367,7 +450,7 @@ TEST_CASE("a store that writes one record at a time gets the channel's record la
     REQUIRE(put_all(store, server_batch.view()));
     CHECK(store.order == std::vector{record_kind::client_contract, record_kind::client_refund,
                                      record_kind::client_channel, record_kind::server_contract,
-                                     record_kind::server_settlement, record_kind::server_channel});
+                                     record_kind::server_channel, record_kind::server_settlement});
 }
 
 // ---- Peers
@@ -530,6 +613,33 @@ TEST_CASE("a server that forgot the channel is told so, or opens another; the fi
     }
     CHECK(load_record(w.payer.disk, record_kind::client_channel, first));
     CHECK_FALSE(stored_bytes(w.payer.disk, record_kind::client_refund, first).empty());
+}
+
+TEST_CASE("a client that was offered another channel keeps the old one when the connection breaks before the contract",
+          "[client]") {
+    open_world w;
+    REQUIRE(w.pays(5'000));
+    const txid first = w.channel();
+    const record_buffer before = write_record(w.c->record());
+    const memory_store forgotten = std::exchange(w.payee.disk, memory_store{});
+    w.reconnect();
+    open_until(w, "PROVIDE_REFUND");
+    CHECK(w.payer.purse.reserved.size() == 2);
+    SECTION("it breaks") { w.pipe.cut(); }
+    SECTION("the server gives up") { w.c->on_frame(encoded(wire::error_message{8, {}, {}})); }
+    SECTION("the refund comes back with garbage") { w.c->on_frame(encoded(wire::return_refund{as_bytes("garbage")})); }
+    SECTION("the application gives up") { REQUIRE(w.c->settle()); }
+    w.pipe.cut();
+    w.run();
+    CHECK(w.channel() == first);
+    CHECK(equal(write_record(w.c->record()).view(), before.view()));
+    CHECK(w.payer.purse.reserved.size() == 1);  // those of the new contract are free
+    // The server finds its disk again: the old channel goes on.
+    w.payee.disk = forgotten;
+    w.reconnect();
+    REQUIRE(w.open(satoshi{0}));
+    CHECK(w.pays(1));
+    CHECK(w.s->record().paid() == satoshi{6'001});
 }
 
 TEST_CASE("a settlement ends the channel for good, and the next connection opens another", "[client]") {

@@ -156,12 +156,11 @@ static_assert(PayoutWallet<payout_wallet>);
 static_assert(!FeeInputWallet<payout_wallet>);  // settlements then pay for themselves, or wait
 
 struct fee_input_wallet : payout_wallet {
-    /// Append inputs of your own; leave input 0, and output 0 where there are two, in their places.
+    /// Append inputs of your own; leave input 0, and output 0 where there are two, in their places.  Fail with
+    /// insufficient_funds when the fee is not below draft.available: the payout would not be worth your inputs.
     result<bytes_view> add_fee_inputs(const settlement_draft&, bytes_span /*memory*/) {
         return fail(errc::insufficient_funds, "no coins");
     }
-
-    [[nodiscard]] satoshi spare() const { return satoshi{0}; }
 };
 static_assert(FeeInputWallet<fee_input_wallet>);
 
@@ -171,14 +170,16 @@ struct funding_wallet_without_release : funding_wallet {
 struct funding_wallet_without_a_rate : funding_wallet {
     result<bytes_view> fund(bytes_view, satoshi, bytes_span) { return fail(errc::insufficient_funds, "no coins"); }
 };
-struct fee_input_wallet_without_spare : fee_input_wallet {
-    satoshi spare() = delete;
+struct fee_input_wallet_without_a_payout : funding_wallet {
+    result<bytes_view> add_fee_inputs(const settlement_draft&, bytes_span) {
+        return fail(errc::insufficient_funds, "no coins");
+    }
 };
 static_assert(!FundingWallet<funding_wallet_without_release>);
 static_assert(!FundingWallet<funding_wallet_without_a_rate>);
 static_assert(!FundingWallet<payout_wallet>);
 static_assert(!PayoutWallet<funding_wallet>);
-static_assert(!FeeInputWallet<fee_input_wallet_without_spare>);
+static_assert(!FeeInputWallet<fee_input_wallet_without_a_payout>);
 
 // ---- Broadcaster
 // --------------------------------------------------------------------------------------------------------------

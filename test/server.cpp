@@ -31,6 +31,24 @@ wire::initiate initiate_of(world& w, std::uint64_t window = 86'340) {
     return as<wire::initiate>(w.payee.transport.sent[1]).value();
 }
 
+/// A refund that a server signs, of any contract.
+struct made_refund {
+    public_key key;
+    refund_buffer tx;
+
+    made_refund(const wire::initiate& m, const outpoint& contract) {
+        memory_keys ring = memory_keys::testing_from(99);
+        contract_terms terms;
+        terms.contract = contract;
+        terms.value = satoshi{1'000'000};
+        terms.expiry = {static_cast<std::int64_t>(m.expire_time_secs)};
+        terms.client_key = ring.public_key(ring.new_key().value()).value();
+        terms.server_key = terms.client_key;
+        key = terms.client_key;
+        tx = refund_transaction(terms);
+    }
+};
+
 /// Delivers frames both ways, but no news of broadcasts.
 void talk(world& w) { (void)pump(w.pipe, *w.c, *w.s); }
 
@@ -50,6 +68,33 @@ TEST_CASE("the server clamps the window that is asked for", "[server]") {
     CHECK(window((std::uint64_t{1} << 63) - 1) == 604'800);
     CHECK(window(std::uint64_t{1} << 63) == 14'400);
     CHECK(window(~std::uint64_t{0}) == 14'400);
+}
+
+TEST_CASE("the smallest window leaves ten minutes before the server's margin, to open and to pay", "[server]") {
+    world w;
+    w.server_settings.min_window = GENERATE(0, 7'200, 7'800);
+    w.make_server();
+    SECTION("what is asked for is raised to it") {
+        CHECK(static_cast<std::int64_t>(initiate_of(w, 1).expire_time_secs) == world_start.seconds + 7'800);
+    }
+    SECTION("also above the largest") {
+        w.server_settings.max_window = 3'600;
+        w.make_server();
+        CHECK(static_cast<std::int64_t>(initiate_of(w).expire_time_secs) == world_start.seconds + 7'800);
+    }
+    SECTION("a channel with it opens, and takes payments until the margin begins") {
+        w.client_settings.time_window = 7'800;
+        w.make_client();
+        REQUIRE(w.open());
+        CHECK(w.c->record().terms.expiry == world_start + 7'800);
+        CHECK(w.pays(5));
+        w.clock.set(world_start + 599);
+        CHECK(w.pays(5));
+        w.clock.set(world_start + 600);
+        CHECK_FALSE(w.pays(5));
+        CHECK(error_text(w.payee.transport.sent) ==
+              "TIME_WINDOW_UNACCEPTABLE: the channel is about to expire and is settled now");
+    }
 }
 
 TEST_CASE("the first payment that is demanded bears the fee of a settlement", "[server]") {
@@ -82,23 +127,20 @@ namespace {
 /// A wallet that could pay any fee.
 struct generous_wallet {
     coin_wallet purse{3};
-    satoshi has{};
     result<script_buffer> payout_script() const { return purse.payout_script(); }
-    satoshi spare() const { return has; }
     result<bytes_view> add_fee_inputs(const settlement_draft&, bytes_span) const {
         return fail(errc::insufficient_funds, "not today");
     }
 };
+static_assert(FeeInputWallet<generous_wallet>);
 }  // namespace
 
-TEST_CASE("a server whose wallet can pay the fees demands no more than it is set to", "[server]") {
-    const std::int64_t spare = GENERATE(3'226, 3'225);
+TEST_CASE("a server whose wallet could pay fees demands a first payment that bears them all the same", "[server]") {
     recording_transport connection;
     manual_clock clock(world_start);
     memory_keys keys = memory_keys::testing_from(5);
     memory_store store;
     generous_wallet wallet;
-    wallet.has = {spare};
     recording_broadcaster network;
     wire::small_codec codec;
     event_log events;
@@ -106,7 +148,7 @@ TEST_CASE("a server whose wallet can pay the fees demands no more than it is set
     payee.on_fee_rate({10'000});
     payee.on_frame(encoded(wire::client_version{1, 0, {}, 86'340}));
     REQUIRE(connection.sent.size() == 2);
-    CHECK(as<wire::initiate>(connection.sent[1])->min_payment == (spare == 3'226 ? 1'000U : 3'226U));
+    CHECK(as<wire::initiate>(connection.sent[1])->min_payment == 3'226);
 }
 
 TEST_CASE("a first payment below what was demanded opens nothing", "[server]") {
@@ -202,6 +244,102 @@ TEST_CASE("a connection that was lost while the contract was broadcast goes on w
     CHECK(w.pays(1));
 }
 
+TEST_CASE("the txid of somebody else's contract in a refund reaches no event", "[server]") {
+    open_world victim;
+    const txid theirs = victim.channel();
+    world w;
+    const auto terms = initiate_of(w);
+    made_refund refund(terms, {theirs, 0});
+    w.s->on_frame(encoded(wire::provide_refund{refund.key.view(), refund.tx.view()}));
+    REQUIRE(w.s->phase() == server_phase::refund_signed);
+    SECTION("when it goes wrong") {
+        w.s->on_frame(encoded(wire::channel_open{}));
+        w.s->on_disconnected();
+        CHECK(w.payee.events.names() == "error closed");
+    }
+    SECTION("when the peer gives up") {
+        w.s->on_frame(encoded(wire::error_message{8, {}, {}}));
+        w.s->on_disconnected();
+        CHECK(w.payee.events.names() == "error closed");
+    }
+    SECTION("when the connection is lost") {
+        w.s->on_disconnected();
+        CHECK(w.payee.events.names() == "closed");
+    }
+    for (const heard_event& e : w.payee.events.heard) {
+        CHECK(e.channel == txid{});
+        CHECK(e.total == satoshi{0});
+    }
+}
+
+// ---- A contract that the network refuses after all
+
+TEST_CASE("a contract that is refused while the channel is open ends it: no payment is acked any more", "[server]") {
+    open_world w;
+    REQUIRE(w.pays(5'000));
+    w.payee.events.heard.clear();
+    outcome o;
+    REQUIRE(w.c->pay(satoshi{7'000}, o.callback()));
+    w.s->on_broadcast(w.channel(), broadcast_outcome::refused);
+    CHECK(w.s->phase() == server_phase::ended);
+    CHECK(w.stored().stage == channel_stage::unbacked);
+    CHECK(w.sent() == "PAYMENT_ACK ERROR");
+    CHECK(error_text(w.payee.transport.sent) == "BAD_TRANSACTION: the network refuses the contract by now");
+    CHECK(w.payee.transport.closed == 1);
+    CHECK(w.payee.events.names() == "error");
+    CHECK(w.payee.events.last(event_kind::error).problem.code == errc::bad_transaction);
+    w.run();
+    CHECK(w.sent() == "PAYMENT_ACK ERROR");
+    CHECK(o.calls == 1);
+    CHECK_FALSE(o.told);
+    CHECK(w.stored().paid() == satoshi{6'000});
+    CHECK(w.stored().stage == channel_stage::unbacked);
+
+    const txid id = w.channel();
+    w.reconnect();
+    w.payee.events.heard.clear();
+    SECTION("resumed, it asks the network again, which refuses it again") {
+        w.payee.follower.refuse_next("bad-txns-inputs-missingorspent");
+        REQUIRE(w.open(satoshi{0}));
+        CHECK(error_text(w.payee.transport.sent) == "BAD_TRANSACTION: the network refuses the contract");
+        CHECK(load_record(w.payee.disk, record_kind::server_channel, id)->stage == channel_stage::unbacked);
+        CHECK(w.payee.events.count(event_kind::payment) == 0);
+        CHECK(w.payee.events.count(event_kind::opened) == 0);
+    }
+    SECTION("resumed, it opens again when the network takes the contract, and the lost payment is taken") {
+        REQUIRE(w.open(satoshi{0}));
+        CHECK(w.s->phase() == server_phase::open);
+        CHECK(w.payee.events.names() == "opened payment");
+        CHECK(w.payee.events.last(event_kind::payment).amount == satoshi{7'000});
+        CHECK(load_record(w.payee.disk, record_kind::server_channel, id)->stage == channel_stage::open);
+        CHECK(w.pays(1));
+    }
+}
+
+TEST_CASE("an unreachable node, an acceptance or another contract's refusal changes nothing in an open channel",
+          "[server]") {
+    open_world w;
+    w.s->on_broadcast(w.channel(), broadcast_outcome::unreachable);
+    w.s->on_broadcast(w.channel(), broadcast_outcome::accepted);
+    w.s->on_broadcast(txid{bytes32{9}}, broadcast_outcome::refused);
+    CHECK(w.s->phase() == server_phase::open);
+    CHECK(w.sent().empty());
+    CHECK(w.payee.events.heard.empty());
+    CHECK(w.pays(1));
+}
+
+TEST_CASE("a refused contract ends the connection also when that cannot be stored", "[server]") {
+    open_world w;
+    w.payee.plan = {call::store_put, fault::fails, 0, false};
+    w.s->on_broadcast(w.channel(), broadcast_outcome::refused);
+    CHECK(w.s->phase() == server_phase::ended);
+    CHECK(w.sent() == "ERROR");
+    REQUIRE(w.c->pay(satoshi{5}));
+    w.run();
+    CHECK(w.sent() == "ERROR");
+    CHECK(w.stored().paid() == satoshi{1'000});
+}
+
 // ---- Payments
 
 TEST_CASE("no ack leaves when a payment could not be stored", "[server]") {
@@ -262,7 +400,8 @@ TEST_CASE("payments after the expiry are refused", "[server]") {
     REQUIRE(w.c->pay(satoshi{5}));
     w.clock.set(w.s->record().terms.expiry);
     w.run();
-    CHECK(error_text(w.payee.transport.sent) == "TIME_WINDOW_UNACCEPTABLE: the channel has expired");
+    CHECK(error_text(w.payee.transport.sent) ==
+          "TIME_WINDOW_UNACCEPTABLE: the channel is about to expire and is settled now");
     CHECK(w.stored().paid() == satoshi{1'000});
 }
 
@@ -373,6 +512,69 @@ TEST_CASE("the operator settles an open channel once", "[server]") {
     world fresh;
     CHECK(fresh.s->settle().error().code == errc::wrong_state);
     CHECK(fresh.payee.transport.sent.empty());
+}
+
+TEST_CASE("who resumes a channel and shows no signature cannot have it settled", "[server]") {
+    // A contract's txid is public.
+    open_world w;
+    REQUIRE(w.pays(5'000));
+    const bytes last = w.payer.transport.sent.back();
+    const txid id = w.channel();
+    const channel_record before = w.stored();
+    w.reconnect();
+    w.payee.events.heard.clear();
+    const auto resume = [&] {
+        w.make_server();
+        wire::client_version hello{1, 0, {}, 86'340};
+        const bytes32 hash = display_bytes(id);
+        hello.previous_channel_contract_hash = hash;
+        w.s->on_frame(encoded(hello));
+        REQUIRE(w.s->phase() == server_phase::open);
+        w.payee.transport.sent.clear();
+    };
+    resume();
+    SECTION("nothing is settled, and the client goes on") {
+        w.s->on_frame(encoded(wire::close{}));
+        CHECK(names_of(w.payee.transport.sent) == "CLOSE");
+        CHECK_FALSE(as<wire::close>(w.payee.transport.sent.back())->settlement);
+        CHECK(w.s->phase() == server_phase::ended);
+        CHECK(w.payee.events.count(event_kind::settled) == 0);
+        CHECK_FALSE(w.chain.spender_in_mempool({id, 0}));
+        const auto after = load_record(w.payee.disk, record_kind::server_channel, id);
+        CHECK(after->stage == channel_stage::open);
+        CHECK(after->version == before.version);
+        CHECK(stored_bytes(w.payee.disk, record_kind::server_settlement, id).empty());
+        w.reconnect();
+        REQUIRE(w.open(satoshi{0}));
+        CHECK(w.pays(1));
+        REQUIRE(w.c->settle());
+        w.run();
+        CHECK(w.chain.spender_in_mempool({id, 0}));
+    }
+    SECTION("with the last payment it is settled") {
+        w.s->on_frame(last);
+        w.s->on_frame(encoded(wire::close{}));
+        w.payee.follower.deliver(*w.s);
+        CHECK(names_of(w.payee.transport.sent) == "PAYMENT_ACK CLOSE");
+        CHECK(w.chain.spender_in_mempool({id, 0}));
+    }
+    SECTION("as in the reference, where the operator wants that") {
+        w.server_settings.unproven_close = unproven_close_rule::settles;
+        resume();
+        w.s->on_frame(encoded(wire::close{}));
+        w.payee.follower.deliver(*w.s);
+        CHECK(names_of(w.payee.transport.sent) == "CLOSE");
+        CHECK(as<wire::close>(w.payee.transport.sent.back())->settlement);
+        CHECK(w.chain.spender_in_mempool({id, 0}));
+    }
+}
+
+TEST_CASE("a new channel is settled on CLOSE: its first payment was the proof", "[server]") {
+    open_world w;
+    w.s->on_frame(encoded(wire::close{}));
+    w.payee.follower.deliver(*w.s);
+    CHECK(w.sent() == "CLOSE");
+    CHECK(w.chain.spender_in_mempool({w.channel(), 0}));
 }
 
 TEST_CASE("payments and a second CLOSE are passed over while the server settles", "[server]") {

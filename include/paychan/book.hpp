@@ -110,7 +110,9 @@ protected:
     void bury() {
         for (auto i = entries_.begin(); i != entries_.end();) {
             const auto& [id, e] = *i;
-            const bool over = e.closing_height != 0 && height_ - e.closing_height + 1 >= settings_.burial;
+            // A connection that still holds the channel could write its record anew after the deletion.
+            const bool over =
+                e.closing_height != 0 && height_ - e.closing_height + 1 >= settings_.burial && !is_attached(id);
             if ((!over && !is_stillborn(e)) || !erase_records(id)) {
                 ++i;
                 continue;
@@ -128,6 +130,25 @@ protected:
     [[nodiscard]] bool is_stillborn(const entry& e) const {
         return kind_ == record_kind::server_channel && height_ != 0 && e.stage == channel_stage::contract_stored &&
                e.contract_height == 0 && e.closing_height == 0 && median_time_ > e.expiry + settings_.stillborn_age;
+    }
+
+    /// Deletes one channel's records at once.  False when that failed: it is done again with the next tick.
+    [[nodiscard]] bool forget(const txid& id) {
+        const auto i = entries_.find(id);
+        if (i == entries_.end() || !erase_records(id)) return false;
+        event told{event_kind::buried};
+        told.channel = id;
+        deadlines_.erase({i->second.expiry, id});
+        entries_.erase(i);
+        events_.on_event(told);
+        return true;
+    }
+
+    [[nodiscard]] bool is_attached(const txid& id) {
+        if constexpr (requires { events_.is_attached(id); })
+            return events_.is_attached(id);
+        else
+            return false;
     }
 
     void report(const txid& id, const error& e) {
@@ -258,10 +279,11 @@ public:
             auto& e = this->entries_[id];
             if (e.stage == channel_stage::settling || e.broadcast_at == this->height_) continue;
             // It never opened, and there is no contract to collect from.
-            if (e.stage == channel_stage::contract_stored && e.contract_height == 0 && this->height_ != 0) continue;
-            e.broadcast_at = this->height_;
-            if (settle_attached(id)) continue;
-            if (const auto settled = settle(id); !settled) this->report_once(id, e, settled.error());
+            if (never_opened(e) && this->height_ != 0) continue;
+            if (settle_attached(id))
+                e.broadcast_at = this->height_;
+            else if (const auto settled = settle(id); !settled)
+                this->report_once(id, e, settled.error());  // and tried again with the next tick
         }
         if (broadcast_height_ != this->height_) broadcast_unmined();
         this->bury();
@@ -274,7 +296,6 @@ public:
         PAYCHAN_TRY(const auto record, load_record(this->store_, this->kind_, id));
         auto& e = this->entries_[id];
         if (e.closing_height != 0) return fail(errc::wrong_state, "what ends the channel is in a block already");
-        e.broadcast_at = this->height_;
         server_channel next{record, {}};
         next.session.phase = server_phase::open;
         auto find = [](const txid&) -> result<channel_record> { return fail(errc::not_found, "not asked for"); };
@@ -286,12 +307,14 @@ public:
         e.stage = next.record.stage;
         e.closing = next.record.closing;
         e.refused = false;
+        e.broadcast_at = this->height_;
         broadcast_contract(id, e);
         for (const bytes_view tx : wanted.broadcast) broadcaster_.broadcast(tx);
         return {};
     }
 
-    /// How a broadcast ended: a settlement that was refused is built anew with the next block, with the fee of the day.
+    /// How a broadcast ended: a settlement that was refused is built anew with the next block, with the fee of the day; see
+    /// on_contract for contracts.  Tell the connections first: what they hold is theirs to change.
     void on_broadcast(const txid& id, broadcast_outcome outcome, std::string_view) {
         if (outcome == broadcast_outcome::unreachable) {
             broadcast_height_ = base::never;
@@ -299,6 +322,8 @@ public:
                 if (e.closing == id) e.broadcast_at = base::never;
             return;
         }
+        if (const auto own = this->entries_.find(id); own != this->entries_.end())
+            return on_contract(id, own->second, outcome);
         for (auto& [channel, e] : this->entries_) {
             if (e.closing != id || e.stage != channel_stage::settling) continue;
             e.refused = outcome == broadcast_outcome::refused;
@@ -318,14 +343,38 @@ public:
     void on_fee_rate(fee_rate rate) { rate_ = rate; }
 
 private:
+    /// A channel whose contract is in no block, on which nothing was ever acked.
+    [[nodiscard]] static bool never_opened(const typename base::entry& e) {
+        return e.stage == channel_stage::contract_stored && e.contract_height == 0;
+    }
+
+    /// The network refuses a contract: without one, a channel that never opened is nothing to keep, and strangers could fill
+    /// the store with such; one that was open takes no payments until the network thinks better of it.
+    void on_contract(const txid& id, typename base::entry& e, broadcast_outcome outcome) {
+        if (outcome != broadcast_outcome::refused || e.contract_height != 0 || this->is_attached(id)) return;
+        this->add(id);  // a connection may have changed it
+        if (never_opened(e)) {
+            (void)this->forget(id);
+        } else if (e.stage == channel_stage::open) {
+            auto record = load_record(this->store_, this->kind_, id);
+            if (!record) return this->report_once(id, e, record.error());
+            record->stage = channel_stage::unbacked;
+            ++record->version;
+            const detail::put_batch batch({true, {}, {}, {}}, *record, this->kind_);
+            if (const auto written = put_all(this->store_, batch.view()); !written)
+                return this->report_once(id, e, written.error());
+            e.stage = channel_stage::unbacked;
+        }
+    }
+
     /// Contracts that payments were taken on, and settlements: each until it is in a block.
     void broadcast_unmined() {
         broadcast_height_ = this->height_;
         for (auto& [id, e] : this->entries_) {
             if (e.closing_height != 0) continue;
-            if (e.stage == channel_stage::open) broadcast_contract(id, e);
+            if (e.stage == channel_stage::open || e.stage == channel_stage::unbacked) broadcast_contract(id, e);
             if (e.stage != channel_stage::settling || e.broadcast_at == this->height_) continue;
-            if (e.refused && !is_attached(id)) {
+            if (e.refused && !this->is_attached(id)) {
                 if (const auto settled = settle(id); settled) continue;
             }
             broadcast_contract(id, e);
@@ -335,8 +384,9 @@ private:
             if (sent) {
                 // After a reorganisation `closing` may still name what another transaction of the contract was.
                 if (const auto tx = parse_transaction(*sent)) e.closing = tx->id();
-            } else if (sent.error().code == errc::not_found) {
-                // The contract was spent before this side settled, and the block that spent it is gone.
+            } else if (sent.error().code != errc::store_failed) {
+                // The contract was spent before this side settled, and the block that spent it is gone; or a write was
+                // cut in two, or the record is damaged.
                 if (const auto settled = settle(id); !settled) this->report_once(id, e, settled.error());
             }
         }
@@ -350,13 +400,6 @@ private:
     [[nodiscard]] bool settle_attached(const txid& id) {
         if constexpr (requires { this->events_.settle_attached(id); })
             return this->events_.settle_attached(id);
-        else
-            return false;
-    }
-
-    [[nodiscard]] bool is_attached(const txid& id) {
-        if constexpr (requires { this->events_.is_attached(id); })
-            return this->events_.is_attached(id);
         else
             return false;
     }

@@ -33,8 +33,8 @@ struct ignore_events {
 ///     c.pay(satoshi{10}, {on_ack, this});    // when on_event() said `opened`
 /// The owner of the connection calls on_frame() for each frame and on_disconnected() once at its end.
 /// Events is anything with on_event(const event&); it must not call back into the client from there, except pay() and
-/// settle() on `opened` and `acked`. FrameCapacity  [bytes] the longest frame it sends, and the longest contract;
-/// smaller where memory is dear
+/// settle() on `opened` and `acked`.
+/// FrameCapacity  [bytes] the longest frame it sends; smaller where memory is dear
 template <class Contracts, class TransportPolicy, class ClockPolicy, class KeyPolicy, class StorePolicy,
           class WalletPolicy, class BroadcastPolicy, class CodecPolicy, class Events,
           std::size_t FrameCapacity = wire::max_frame_size>
@@ -105,6 +105,10 @@ public:
         if (channel_.record.stage == channel_stage::none) {
             release_contract(channel_.session);
             channel_.record = {};
+            // A channel that the server had forgotten still holds money: it stays this object's.
+            if (channel_.session.resuming)
+                if (const auto id = txid_from_display_bytes(channel_.session.resume_hash))
+                    if (const auto old = load_record(store_, record_kind::client_channel, *id)) channel_.record = *old;
         }
         channel_.session = {};
         fail_payment({errc::connection_lost,
@@ -135,7 +139,8 @@ public:
         return run(paychan::settle(next_));
     }
 
-    /// Sends the refund if the chain's time has come; call it with each new block, for as long as the contract is unspent.
+    /// Sends the refund of the channel that this object holds, if the chain's time has come; call it with each new block, for
+    /// as long as the contract is unspent.  A client_book does it for all that are in the store.
     /// median_time  of the last 11 blocks
     /// Fails        not_yet_due, wrong_state (there is no channel), not_found, store_failed.
     [[nodiscard]] result<void> refund(unix_time median_time) {
@@ -232,7 +237,8 @@ private:
     payment_callback completion_;
     bool uncertain_ = false;  // a write failed: the record on disk may be newer than channel_.record
     detail::frame_list<FrameCapacity> frames_;
-    std::array<std::uint8_t, FrameCapacity> memory_{};  // the contract while the channel is opened
+    // The contract while the channel is opened, or a stored transaction.
+    std::array<std::uint8_t, std::min(FrameCapacity, max_contract_size)> memory_{};
 };
 
 }  // namespace paychan

@@ -167,9 +167,11 @@ concept PayoutWallet = requires(W w) {
     { w.payout_script() } -> std::same_as<result<script_buffer>>;
 };
 
-/// A settlement whose fee is more than the payment bears.  The wallet appends inputs of its own, signs them
+/// A settlement whose fee leaves less than a payout that nodes relay.  The wallet appends inputs of its own, signs them
 /// (SIGHASH_ALL), and raises the value of the last output, its own payout, to all that is left after the fee.  Input 0
 /// and, where there are two outputs, output 0 are fixed by the client's signature and must stay where they are.
+/// It must fail with insufficient_funds when the payout would not be more than the inputs that were added: strangers
+/// could make a wallet pay for settlements that bring nothing.
 struct settlement_draft {
     bytes_view tx;                    ///< unsigned: input 0 = contract; the last output pays the wallet, at value 0
     satoshi available{};              ///< [satoshi] value for payout and fee that the contract input brings
@@ -180,7 +182,6 @@ struct settlement_draft {
 template <class W>
 concept FeeInputWallet = PayoutWallet<W> && requires(W w, const settlement_draft& draft, bytes_span memory) {
     { w.add_fee_inputs(draft, memory) } -> std::same_as<result<bytes_view>>;
-    { w.spare() } -> std::same_as<satoshi>;  // [satoshi] confirmed coins that fees can be paid from
 };
 
 // ---- Broadcaster --------------------------------------------------------------------------------------------------
@@ -199,13 +200,13 @@ enum class broadcast_outcome : std::uint8_t {
     unreachable,  ///< no answer: it will be tried again
 };
 
-// ---- Chain events -------------------------------------------------------------------------------------------------
-// events Not asked for but pushed in: a backend (memory/chain.hpp, bitcoind/) calls these functions of whoever follows
-// the chain:
-//     on_block(const connected_block&)                       the active chain grew by this block; heights come without
-//     a gap on_block_disconnected(height)                          a reorganisation took the block at this height, the
-//     tip, away on_broadcast(txid, broadcast_outcome, reason)          how a broadcast ended; `reason` is the node's
-//     text, for people on_fee_rate(fee_rate)                                  what a transaction should pay now
+// ---- Chain events ----------------------------------------------------------------------------------------------------
+// Not asked for but pushed in: a backend (memory/chain_follower.hpp, bitcoind/) calls these of whoever follows the chain.
+//
+// on_block(const connected_block&)            the active chain grew by this block; heights come without a gap
+// on_block_disconnected(height)               a reorganisation took the block at this height, the tip, away
+// on_broadcast(txid, outcome, string_view)    how a broadcast ended, with the node's words, which are for people
+// on_fee_rate(fee_rate)                       what a transaction should pay now
 
 /// A block that joined the active chain.  Views live during the call.
 struct connected_block {

@@ -14,7 +14,8 @@ namespace paychan {
 /// chain calls on_broadcast() for every outcome.
 ///
 /// Many connections share one commit where the store has put_many: take() a frame on each, write all their batches at
-/// once, finish() each with the outcome.  on_frame() is that for a single one.
+/// once, finish() each with the outcome.  on_frame() is that for a single one.  Each server needs a codec of its own: what
+/// one has decoded must live until its finish().
 ///
 /// Events is anything with on_event(const event&); it must not call back into the server from there.
 /// FrameCapacity  [bytes] the longest frame it sends, and the longest contract it can broadcast again from its store

@@ -231,3 +231,49 @@ TEST_CASE("a refund is broadcast behind its contract, and never before its time"
     CHECK(text_of(network.sent[1]) == "refund");
     CHECK(broadcast_refund({}, record.terms.expiry + 1, store, network, memory).error().code == errc::wrong_state);
 }
+
+TEST_CASE("a refund is broadcast although its contract's record is damaged or gone", "[channel][refund]") {
+    // The contract is most likely mined long since; without the refund the money would stay where it is.
+    made_channel c;
+    channel_record record = c.record;
+    record.stage = channel_stage::open;
+    const txid id = record.terms.contract.id;
+    memory_store store;
+    recording_broadcaster network;
+    const refund_buffer refund = refund_transaction(record.terms);
+    const unix_time due = record.terms.expiry + 1;
+    bytes memory(wire::max_frame_size);
+
+    CHECK(broadcast_refund(record, due, store, network, memory).error().code == errc::not_found);
+    CHECK(network.sent.empty());
+    REQUIRE(store.put({record_kind::client_refund, id}, 1, refund.view()));
+    SECTION("gone") {
+        REQUIRE(broadcast_refund(record, due, store, network, memory));
+        CHECK(network.sent == std::vector<bytes>{owned(refund.view())});
+    }
+    SECTION("longer than the memory for it") {
+        const bytes contract(memory.size() + 1, 'x');
+        REQUIRE(store.put({record_kind::client_contract, id}, 1, contract));
+        REQUIRE(broadcast_refund(record, due, store, network, memory));
+        CHECK(network.sent == std::vector<bytes>{owned(refund.view())});
+    }
+    SECTION("a store that cannot read it") {
+        struct half_broken {
+            memory_store& disk;
+            errc code;
+            result<void> put(const record_id& r, std::uint64_t v, bytes_view b) { return disk.put(r, v, b); }
+            result<stored_record> get(const record_id& r, bytes_span m) {
+                if (r.kind == record_kind::client_contract) return fail(code, "as planned by the test");
+                return disk.get(r, m);
+            }
+            result<void> erase(const record_id& r) { return disk.erase(r); }
+            result<void> list(record_kind kind, void (*f)(const record_id&)) { return disk.list(kind, f); }
+        };
+        for (const errc code : {errc::corrupt_record, errc::store_failed}) {
+            half_broken broken{store, code};
+            network.sent.clear();
+            REQUIRE(broadcast_refund(record, due, broken, network, memory));
+            CHECK(network.sent == std::vector<bytes>{owned(refund.view())});
+        }
+    }
+}

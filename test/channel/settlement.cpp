@@ -74,10 +74,11 @@ TEST_CASE("a settlement pays its fee out of the payout when that bears it", "[ch
 TEST_CASE("a settlement that costs more than was paid takes inputs of the wallet", "[channel][settlement]") {
     rich_server s;
     made_channel c;
-    c.pay_down_to(GENERATE(999'000, 998'000));
+    // 265 bytes at 2 satoshi each, and a P2WPKH output of 294, are 824; with an input more the fee is about 670.
+    c.pay_down_to(GENERATE(1'000'000 - 700, 1'000'000 - 823));
     c.fund(s.chain);
     memory_for_tx memory{};
-    const fee_rate rate{50'000};
+    const fee_rate rate{2'000};
     const auto built = build_settlement<v1_scheme>(c.record, c.server_keys, s.wallet, rate, memory);
     REQUIRE(built);
     const auto tx = parse_transaction(*built).value();
@@ -85,16 +86,40 @@ TEST_CASE("a settlement that costs more than was paid takes inputs of the wallet
     CHECK(tx.output_count() == 2);
     CHECK(tx.input(0)->prevout == c.record.terms.contract);
     CHECK(tx.output(0)->value == c.record.change);
-    CHECK(tx.output(1)->value.value > 40 * coin.value);  // the wallet's coin, of which only the fee is gone
+    CHECK(tx.output(1)->value.value > 50 * coin.value);  // more than the wallet's coin that went in
     CHECK(verdict(s.chain, *built) == "accepted");
     CHECK(check_settlement<v1_scheme>(c.record.terms, *built) == tx.id());
 
     SECTION("built again with another fee it spends no second coin") {
         memory_for_tx again{};
-        const auto rebuilt = build_settlement<v1_scheme>(c.record, c.server_keys, s.wallet, fee_rate{60'000}, again);
+        const auto rebuilt = build_settlement<v1_scheme>(c.record, c.server_keys, s.wallet, fee_rate{2'050}, again);
         REQUIRE(rebuilt);
         CHECK(parse_transaction(*rebuilt)->input(1)->prevout == tx.input(1)->prevout);
     }
+}
+
+TEST_CASE("a wallet's inputs are never added at a loss", "[channel][settlement]") {
+    // A stranger who pays little must not make the wallet pay for a settlement that brings nothing.
+    for (const std::int64_t rate : {1'000, 2'000, 3'000, 4'000, 10'000, 50'000})
+        for (const std::int64_t paid :
+             {100, 558, 559, 660, 680, 823, 824, 900, 1'000, 1'081, 1'400, 2'000, 3'000, 13'400}) {
+            INFO("rate " << rate << ", paid " << paid);
+            rich_server s;
+            made_channel c;
+            c.pay_down_to(1'000'000 - paid);
+            c.fund(s.chain);
+            memory_for_tx memory{};
+            const auto built = build_settlement<v1_scheme>(c.record, c.server_keys, s.wallet, fee_rate{rate}, memory);
+            if (!built) {
+                CHECK(built.error().code == errc::insufficient_funds);
+                CHECK(s.wallet.balance().reserved == satoshi{0});
+                continue;
+            }
+            const auto tx = parse_transaction(*built).value();
+            const std::int64_t added = static_cast<std::int64_t>(tx.input_count() - 1) * 50 * coin.value;
+            CHECK(tx.output(1)->value.value > added);
+            CHECK(verdict(s.chain, *built) == "accepted");
+        }
 }
 
 TEST_CASE("a settlement that nobody helps pays the most that it bears, if nodes relay it", "[channel][settlement]") {
@@ -150,7 +175,6 @@ struct rogue_wallet {
     void (*rogue)(std::vector<tx_input>&, std::vector<tx_output>&) = nullptr;
 
     result<script_buffer> payout_script() const { return purse.payout_script(); }
-    satoshi spare() const { return coin; }
     result<bytes_view> add_fee_inputs(const settlement_draft& draft, bytes_span memory) const {
         const auto tx = parse_transaction(draft.tx).value();
         std::vector<tx_input> in;

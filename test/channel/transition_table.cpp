@@ -27,6 +27,7 @@ std::string_view name_of(client_phase p) {
         case client_phase::version_agreed: return "version_agreed";
         case client_phase::refund_sent: return "refund_sent";
         case client_phase::contract_sent: return "contract_sent";
+        case client_phase::resuming: return "resuming";
         case client_phase::open: return "open";
         case client_phase::settling: return "settling";
         case client_phase::ended: return "ended";
@@ -104,6 +105,7 @@ struct conversation {
         to_client(0);
         keep();
         samples[9] = encoded(wire::error_message{8, as_bytes("stop"), {}});
+        clients.try_emplace(client_phase::resuming, resumed_client());
     }
 
     [[nodiscard]] client_environment<memory_keys, coin_wallet> client_env() {
@@ -119,6 +121,25 @@ struct conversation {
     };
     [[nodiscard]] server_environment<memory_keys, coin_wallet, store_of_one> server_env() {
         return {payee_settings, payee_keys, payee_purse, find, now, min_relay_fee_rate, settlement_memory};
+    }
+
+    /// The open channel on a new connection, up to the server's CHANNEL_OPEN.
+    [[nodiscard]] client_channel resumed_client() {
+        client_channel c;
+        c.record = clients.at(client_phase::open).record;
+        REQUIRE(start<schemes>(c, payer_settings, satoshi{0}, now));
+        REQUIRE(step<schemes>(c, client_env(), wire::server_version{1, 0}));
+        REQUIRE(step<schemes>(c, client_env(), wire::channel_open{}));
+        return c;
+    }
+    /// The server's end of a connection that resumes what is `known`.
+    [[nodiscard]] server_channel resumed_server() {
+        const bytes32 hash = display_bytes(known.terms.contract.id);
+        wire::client_version hello{1, 0, {}, 86'340};
+        hello.previous_channel_contract_hash = hash;
+        server_channel s;
+        REQUIRE(step<schemes>(s, server_env(), hello));
+        return s;
     }
 
     [[nodiscard]] bytes sample(message_type t) const { return samples[static_cast<std::size_t>(t) - 1]; }
@@ -251,6 +272,18 @@ constexpr auto client_table = [] {
         client_row{contract_sent, t::close, "ended; close"},
         client_row{contract_sent, t::error, peer_gave_up},
         client_row{contract_sent, t::payment_ack, out_of_order},
+
+        client_row{resuming, t::client_version, out_of_order},
+        client_row{resuming, t::server_version, out_of_order},
+        client_row{resuming, t::initiate, out_of_order},
+        client_row{resuming, t::provide_refund, out_of_order},
+        client_row{resuming, t::return_refund, out_of_order},
+        client_row{resuming, t::provide_contract, out_of_order},
+        client_row{resuming, t::channel_open, out_of_order},
+        client_row{resuming, t::update_payment, out_of_order},
+        client_row{resuming, t::close, "ended; close"},
+        client_row{resuming, t::error, peer_gave_up},
+        client_row{resuming, t::payment_ack, "open; tell opened"},
 
         client_row{open, t::client_version, out_of_order},
         client_row{open, t::server_version, out_of_order},
@@ -391,7 +424,7 @@ constexpr auto broadcast_table = [] {
         broadcast_row{initiated, {"initiated", "initiated", "initiated"}},
         broadcast_row{refund_signed, {"refund_signed", "refund_signed", "refund_signed"}},
         broadcast_row{broadcasting, {"open; persist channel; send CHANNEL_OPEN; tell payment opened", "BAD_TRANSACTION", "broadcasting"}},
-        broadcast_row{open, {"open", "open", "open"}},
+        broadcast_row{open, {"open", "ended; persist channel; send ERROR; close; tell error", "open"}},
         broadcast_row{settling, {"ended; send CLOSE; close; tell settled", "OTHER", "settling"}},
         broadcast_row{ended, {"ended", "ended", "ended"}},
     };
@@ -484,7 +517,8 @@ TEST_CASE("a settlement on CLOSE is stored in every phase that has a contract", 
     conversation talk;
     const bytes settlement = owned(talk.at(server_phase::settling).session.settlement);
     const auto closing = parse_transaction(settlement).value().id();
-    for (const client_phase p : {client_phase::contract_sent, client_phase::open, client_phase::settling}) {
+    for (const client_phase p :
+         {client_phase::contract_sent, client_phase::resuming, client_phase::open, client_phase::settling}) {
         INFO(name_of(p));
         client_channel next = talk.at(p);
         const auto done = step<schemes>(next, talk.client_env(), wire::close{settlement});
@@ -530,40 +564,61 @@ TEST_CASE("a channel is resumed by its contract's txid in display order", "[chan
     CHECK(in_brief(answer, payee) == "open; send SERVER_VERSION CHANNEL_OPEN; tell opened");
     CHECK(same(payee.record, stored.record));
     REQUIRE(step<schemes>(payer, talk.client_env(), answer->send[0]));
-    CHECK(in_brief(step<schemes>(payer, talk.client_env(), answer->send[1]), payer) == "open; tell opened");
+    const auto again = step<schemes>(payer, talk.client_env(), answer->send[1]);
+    CHECK(in_brief(again, payer) == "resuming; send UPDATE_PAYMENT");
+    CHECK_FALSE(payee.session.proven);
+    const auto ack = step<schemes>(payee, talk.server_env(), again->send[0]);
+    CHECK(in_brief(ack, payee) == "open; send PAYMENT_ACK");  // it is on disk already
+    CHECK(payee.session.proven);
+    CHECK(in_brief(step<schemes>(payer, talk.client_env(), ack->send[0]), payer) == "open; tell opened");
 
     SECTION("one whose contract no node has taken yet awaits that") {
         talk.known.stage = channel_stage::contract_stored;
-        server_channel again;
-        CHECK(in_brief(step<schemes>(again, talk.server_env(), hello->send[0]), again) ==
+        server_channel waiting;
+        CHECK(in_brief(step<schemes>(waiting, talk.server_env(), hello->send[0]), waiting) ==
               "broadcasting; send SERVER_VERSION");
+        CHECK(in_brief(on_broadcast(waiting, waiting.session.broadcast, broadcast_outcome::accepted), waiting) ==
+              "open; persist channel; send CHANNEL_OPEN; tell payment opened");
+    }
+    SECTION("one whose contract the network refused meanwhile awaits that it takes it, and tells no payment twice") {
+        talk.known.stage = channel_stage::unbacked;
+        server_channel waiting;
+        CHECK(in_brief(step<schemes>(waiting, talk.server_env(), hello->send[0]), waiting) ==
+              "broadcasting; send SERVER_VERSION");
+        CHECK(in_brief(step<schemes>(waiting, talk.server_env(), again->send[0]), waiting) == out_of_order);
+        server_channel refused = waiting;
+        CHECK(in_brief(on_broadcast(refused, refused.session.broadcast, broadcast_outcome::refused), refused) ==
+              "BAD_TRANSACTION");
+        CHECK(in_brief(on_broadcast(waiting, waiting.session.broadcast, broadcast_outcome::accepted), waiting) ==
+              "open; persist channel; send CHANNEL_OPEN; tell opened");
+        CHECK(waiting.record.stage == channel_stage::open);
     }
     SECTION("one that is settling is offered a new channel") {
         talk.known.stage = channel_stage::settling;
-        server_channel again;
-        CHECK(in_brief(step<schemes>(again, talk.server_env(), hello->send[0]), again) ==
+        server_channel other;
+        CHECK(in_brief(step<schemes>(other, talk.server_env(), hello->send[0]), other) ==
               "initiated; send SERVER_VERSION INITIATE");
     }
     SECTION("one that the server settles by itself any moment is offered a new channel") {
-        server_channel again;
+        server_channel other;
         auto late = talk.server_env();
         late.now = talk.known.terms.expiry + -talk.payee_settings.settle_margin;
-        CHECK(in_brief(step<schemes>(again, late, hello->send[0]), again) == "initiated; send SERVER_VERSION INITIATE");
+        CHECK(in_brief(step<schemes>(other, late, hello->send[0]), other) == "initiated; send SERVER_VERSION INITIATE");
     }
     SECTION("the bytes in the other order name no channel") {
         const bytes32 internal = stored.record.terms.contract.id.bytes;
         wire::client_version m = asked;
         m.previous_channel_contract_hash = internal;
-        server_channel again;
-        CHECK(in_brief(step<schemes>(again, talk.server_env(), m), again) == "initiated; send SERVER_VERSION INITIATE");
+        server_channel other;
+        CHECK(in_brief(step<schemes>(other, talk.server_env(), m), other) == "initiated; send SERVER_VERSION INITIATE");
     }
     SECTION("a store that cannot be read is no reason to open a second channel") {
         talk.known.stage = channel_stage::none;
         auto broken = [](const txid&) -> result<channel_record> { return fail(errc::store_failed, "disk"); };
         const server_environment<memory_keys, coin_wallet, decltype(broken)> env{
             talk.payee_settings, talk.payee_keys, talk.payee_purse, broken, now, min_relay_fee_rate, {}};
-        server_channel again;
-        CHECK(in_brief(step<schemes>(again, env, hello->send[0]), again) == "store_failed");
+        server_channel other;
+        CHECK(in_brief(step<schemes>(other, env, hello->send[0]), other) == "store_failed");
     }
 }
 
@@ -587,4 +642,106 @@ TEST_CASE("a contract that a channel rests on already opens no second one", "[ch
     const auto refused = step<schemes>(payee, talk.server_env(), decoded(contract));
     REQUIRE_FALSE(refused);
     CHECK(refused.error() == error{errc::bad_transaction, "this contract is in use already"});
+}
+
+TEST_CASE("a client that resumes neither pays nor settles before the server acked what it has", "[channel][table]") {
+    conversation talk;
+    client_channel c = talk.at(client_phase::resuming);
+    const channel_record before = c.record;
+    const auto paid = pay<schemes>(c, talk.client_env(), satoshi{1}, {});
+    REQUIRE_FALSE(paid);
+    CHECK(paid.error().code == errc::wrong_state);
+    const auto settled = settle(c);
+    REQUIRE_FALSE(settled);
+    CHECK(settled.error().code == errc::wrong_state);
+    CHECK(same(c.record, before));
+    REQUIRE(step<schemes>(c, talk.client_env(), wire::payment_ack{}));
+    CHECK(pay<schemes>(c, talk.client_env(), satoshi{1}, {}));
+}
+
+TEST_CASE("a CLOSE settles a resumed channel only after a payment of its client", "[channel][table]") {
+    conversation talk;
+    talk.known = talk.at(server_phase::open).record;
+    server_channel payee = talk.resumed_server();
+    REQUIRE(payee.session.phase == server_phase::open);
+    const wire::message close = wire::close{};
+    const wire::message last = detail::payment_message(talk.known, {});
+    SECTION("no payment") {
+        CHECK(in_brief(step<schemes>(payee, talk.server_env(), close), payee) == "ended; send CLOSE; close");
+        CHECK(same(payee.record, talk.known));
+    }
+    SECTION("the last payment again") {
+        CHECK(in_brief(step<schemes>(payee, talk.server_env(), last), payee) == "open; send PAYMENT_ACK");
+        CHECK(in_brief(step<schemes>(payee, talk.server_env(), close), payee) ==
+              "settling; persist channel settlement; broadcast");
+    }
+    SECTION("another payment") {
+        client_channel payer = talk.at(client_phase::open);
+        const auto paid = pay<schemes>(payer, talk.client_env(), satoshi{10}, {});
+        REQUIRE(paid);
+        CHECK(in_brief(step<schemes>(payee, talk.server_env(), paid->send[0]), payee) ==
+              "open; persist channel; send PAYMENT_ACK; tell payment");
+        CHECK(in_brief(step<schemes>(payee, talk.server_env(), close), payee) ==
+              "settling; persist channel settlement; broadcast");
+    }
+    SECTION("a payment that is none") {
+        wire::update_payment bad = std::get<wire::update_payment>(last);
+        bad.client_change_value -= 1;
+        server_channel refused = payee;
+        CHECK(in_brief(step<schemes>(refused, talk.server_env(), bad), refused) == "BAD_TRANSACTION");
+        CHECK_FALSE(refused.session.proven);
+    }
+    SECTION("as the reference does it, where the operator wants that") {
+        talk.payee_settings.unproven_close = unproven_close_rule::settles;
+        CHECK(in_brief(step<schemes>(payee, talk.server_env(), close), payee) ==
+              "settling; persist channel settlement; broadcast");
+    }
+    SECTION("the operator needs no proof") {
+        CHECK(in_brief(settle<schemes>(payee, talk.server_env()), payee) ==
+              "settling; persist channel settlement; broadcast");
+    }
+}
+
+TEST_CASE("payments that come so near to the expiry that no settlement might be mined are refused",
+          "[channel][server]") {
+    conversation talk;
+    const bytes payment = talk.sample(message_type::update_payment);
+    server_channel payee = talk.at(server_phase::open);
+    auto late = talk.server_env();
+    late.now = payee.record.terms.expiry + -talk.payee_settings.settle_margin;
+    CHECK(in_brief(step<schemes>(payee, late, decoded(payment)), payee) == "TIME_WINDOW_UNACCEPTABLE");
+    payee = talk.at(server_phase::open);
+    late.now = late.now + -1;
+    CHECK(in_brief(step<schemes>(payee, late, decoded(payment)), payee) ==
+          "open; persist channel; send PAYMENT_ACK; tell payment");
+}
+
+TEST_CASE("a contract of more than 10,000 bytes is refused before it is read", "[channel][server]") {
+    conversation talk;
+    const auto text_for = [&](std::size_t size) {
+        const bytes contract(size, 0);
+        const bytes frame = talk.sample(message_type::provide_contract);
+        auto m = std::get<wire::provide_contract>(decoded(frame));
+        m.tx = contract;
+        server_channel payee = talk.at(server_phase::refund_signed);
+        const auto refused = step<schemes>(payee, talk.server_env(), m);
+        REQUIRE_FALSE(refused);
+        CHECK(refused.error().code == errc::bad_transaction);
+        return std::string(refused.error().text);
+    };
+    CHECK(text_for(10'001) == "the contract is too long: fund it from fewer inputs");
+    CHECK(text_for(10'000) == "the contract is not a transaction");
+}
+
+TEST_CASE("what a peer has only claimed is in no event", "[channel][server]") {
+    conversation talk;
+    channel_record claimed = talk.at(server_phase::open).record;
+    claimed.stage = channel_stage::none;
+    const event nothing = detail::event_of(event_kind::error, claimed);
+    CHECK(nothing.channel == txid{});
+    CHECK(nothing.total == satoshi{0});
+    for (const server_phase p : {server_phase::idle, server_phase::initiated, server_phase::refund_signed})
+        CHECK(detail::event_of(event_kind::closed, talk.at(p).record).channel == txid{});
+    claimed.stage = channel_stage::unbacked;
+    CHECK(detail::event_of(event_kind::error, claimed).channel == claimed.terms.contract.id);
 }

@@ -67,11 +67,16 @@ struct fault_plan {
 struct faulty_store {
     fault_plan& plan;
     paychan::memory_store& disk;
+    bool one_by_one = false;  ///< a batch is written as by a store without put_many: each record may fail by itself
 
     paychan::result<void> put(const paychan::record_id& id, std::uint64_t version, paychan::bytes_view b) {
         return plan.run(call::store_put, paychan::errc::store_failed, [&] { return disk.put(id, version, b); });
     }
     paychan::result<void> put_many(std::span<const paychan::put_request> batch) {
+        if (one_by_one) {
+            for (const paychan::put_request& r : batch) PAYCHAN_CHECK(put(r.id, r.version, r.bytes));
+            return {};
+        }
         return plan.run(call::store_put, paychan::errc::store_failed, [&] { return disk.put_many(batch); });
     }
     paychan::result<paychan::stored_record> get(const paychan::record_id& id, paychan::bytes_span memory) {

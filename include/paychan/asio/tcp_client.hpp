@@ -75,6 +75,7 @@ public:
     ~tcp_client() {
         if (stream_) stream_->abandon();
         finish_all({errc::connection_lost, "the client was destroyed"});
+        driver_->on_disconnected();  // frees the coins of a contract that was never sent
     }
 
     /// Connects and opens a new channel.

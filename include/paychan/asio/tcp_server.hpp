@@ -18,8 +18,8 @@ namespace paychan::asio {
 struct tcp_server_settings {
     server_settings channel{};
     transport_settings transport{};
-    std::size_t max_connections = 1'000;  ///< more are closed as soon as they are accepted; each takes about 150 kB
-    std::size_t max_per_address = 0;      ///< 0: as many as there may be in all
+    std::size_t max_connections = 1'000;  ///< more are closed when accepted; each takes about 80 kB, and its queue
+    std::size_t max_per_address = 100;    ///< 0: as many as there may be in all
     milliseconds limit{60'000};           ///< [ms] without a whole message, unless the channel is open; then TIMEOUT
     milliseconds open_limit{0};           ///< [ms] the same while the channel is open; 0: none
     milliseconds rebroadcast{5'000};      ///< [ms] between two attempts to get a contract or settlement accepted
@@ -106,6 +106,14 @@ public:
 
     /// True when a connection uses this channel.
     [[nodiscard]] bool is_attached(const txid& channel) { return find_attached(channel) != nullptr; }
+
+    /// Sends CLOSE on the connection that uses a channel, if there is one: its contract was spent, and payments on it would be
+    /// worth nothing.  Pass every `confirmed` of a server_book on.
+    void detach(const txid& channel) {
+        outside_of_drivers([this, channel] {
+            if (connection* const c = find_attached(channel)) c->driver.close();
+        });
+    }
 
     /// Settles a channel over the connection that uses it.  False when there is none, or when that does not work:
     /// settle it from the store then, which says why.

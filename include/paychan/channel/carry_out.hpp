@@ -6,23 +6,25 @@
 
 namespace paychan::detail {
 
-/// The records that effects want on disk, as one batch: what never changes first, so that where a store takes them one
-/// by one a channel's record is never there without its contract.
+/// The records that effects want on disk, as one batch, in an order that is safe where a store takes them one by one:
+/// what never changes first, so that a channel's record is never there without its contract; a settlement last, because
+/// a record that says `settling` without one has it built again, while a settlement of a version that the record never
+/// reached would keep out every later one.
 class put_batch {
 public:
     /// Views the effects and `record`; both must stay until the batch is written.
-    /// first  the record_kind of the role's channel record; the kinds of its other records follow it
+    /// channel_kind  of the role's channel record; the kinds of its other records follow from it
     put_batch(const persist_set& what, const channel_record& record, record_kind channel_kind) {
         const txid id = record.terms.contract.id;
         const bool client = channel_kind == record_kind::client_channel;
         add(client ? record_kind::client_contract : record_kind::server_contract, id, 1, what.contract);
         add(record_kind::client_refund, id, 1, what.refund);
-        // Settlements may be rebuilt with another fee: the record's version orders them.
-        add(record_kind::server_settlement, id, record.version, what.settlement);
         if (what.channel) {
             encoded_ = write_record(record);
             add(channel_kind, id, record.version, encoded_.view());
         }
+        // Settlements may be rebuilt with another fee: the record's version orders them.
+        add(record_kind::server_settlement, id, record.version, what.settlement);
     }
     put_batch(const put_batch&) = delete;
     put_batch& operator=(const put_batch&) = delete;
@@ -80,16 +82,6 @@ private:
 /// none at all.
 [[nodiscard]] inline error decode_error(const error& e) {
     return e.code == errc::syntax_error ? e : error{errc::malformed, e.text};
-}
-
-/// The ERROR for a failed step.  A local failure is nobody else's business: the peer only hears that this side cannot
-/// go on.
-[[nodiscard]] inline wire::error_message error_message_for(const error& e) {
-    const std::string_view text = is_wire_code(e.code) ? e.text : "this side cannot go on now; try again later";
-    wire::error_message m;
-    m.code = static_cast<std::int32_t>(is_wire_code(e.code) ? e.code : errc::other);
-    m.explanation = bytes_view{reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
-    return m;
 }
 
 }  // namespace paychan::detail

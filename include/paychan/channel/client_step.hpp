@@ -23,6 +23,7 @@ enum class client_phase : std::uint8_t {
     version_agreed,  ///< awaits INITIATE, or CHANNEL_OPEN when it resumes
     refund_sent,     ///< awaits RETURN_REFUND
     contract_sent,   ///< awaits CHANNEL_OPEN; from here on the channel is on disk
+    resuming,        ///< has sent the last payment again; awaits its PAYMENT_ACK
     open,            ///< may pay
     settling,        ///< CLOSE was sent; awaits the settlement
     ended,           ///< nothing more is sent or listened to
@@ -63,9 +64,10 @@ struct client_environment {
 //  ---------------+-----------------+--------------------------------------------------------------+---------------
 //  version_sent   | SERVER_VERSION  | the version asked for (NO_ACCEPTABLE_VERSION)                | version_agreed
 //  version_agreed | INITIATE        | window, minimum, payment, key (their codes); funds           | refund_sent
-//  version_agreed | CHANNEL_OPEN    | when resuming                                                | open
+//  version_agreed | CHANNEL_OPEN    | when resuming; the last payment is sent again                | resuming
 //  refund_sent    | RETURN_REFUND   | it verifies, with flags 82 (BAD_TRANSACTION)                 | contract_sent
 //  contract_sent  | CHANNEL_OPEN    |                                                              | open
+//  resuming       | PAYMENT_ACK     |                                                              | open
 //  open           | PAYMENT_ACK     | a payment is in flight                                       | open
 //  settling       | PAYMENT_ACK     | one that nothing awaits is passed over                       | settling
 //  any            | CLOSE           | a settlement in it parses (BAD_TRANSACTION); one that does   | ended
@@ -76,6 +78,15 @@ struct client_environment {
 // A failure ends the connection; the record stays what it was.
 
 namespace detail {
+
+/// The record's last payment as it goes to the server.
+[[nodiscard]] inline wire::update_payment payment_message(const channel_record& record, bytes_view info) {
+    wire::update_payment m;
+    m.client_change_value = static_cast<std::uint64_t>(record.change.value);
+    m.signature = record.signature.view();
+    if (!info.empty()) m.info = info;
+    return m;
+}
 
 /// Refuses the server's terms.  An effect and not a failure, because MIN_PAYMENT_TOO_LARGE carries a number.
 [[nodiscard]] inline effects refuse_min_payment(client_channel& next, satoshi acceptable) {
@@ -241,14 +252,28 @@ template <class Scheme>
 [[nodiscard]] inline result<effects> on_channel_open(client_channel& next) {
     channel_record& record = next.record;
     client_session& session = next.session;
-    session.phase = client_phase::open;
     effects out;
     if (record.stage == channel_stage::contract_stored) {
         record.stage = channel_stage::open;
         ++record.version;
         out.persist.channel = true;
     }
-    out.notify.push_back(event_of(event_kind::opened, record));
+    if (session.phase == client_phase::contract_sent) {
+        session.phase = client_phase::open;
+        out.notify.push_back(event_of(event_kind::opened, record));
+        return out;
+    }
+    // The server may not have got the last payment, or its ack may have been lost.  It acks an equal one and takes a
+    // higher one, so after this both sides know the same amount; and it proves who resumes.
+    session.phase = client_phase::resuming;
+    out.send.push_back(payment_message(record, {}));
+    return out;
+}
+
+[[nodiscard]] inline result<effects> on_resumed(client_channel& next) {
+    next.session.phase = client_phase::open;
+    effects out;
+    out.notify.push_back(event_of(event_kind::opened, next.record));
     return out;
 }
 
@@ -347,6 +372,9 @@ template <class Contracts, class Keys, class Funding>
         case client_phase::contract_sent:
             if (std::holds_alternative<wire::channel_open>(m)) return detail::on_channel_open(next);
             break;
+        case client_phase::resuming:
+            if (std::holds_alternative<wire::payment_ack>(m)) return detail::on_resumed(next);
+            break;
         case client_phase::open:
             if (const auto* ack = std::get_if<wire::payment_ack>(&m); ack && session.payment_in_flight)
                 return detail::on_payment_ack(next, *ack);
@@ -387,11 +415,7 @@ template <class Contracts, class Keys, class Funding>
 
     effects out;
     out.persist.channel = true;
-    wire::update_payment m;
-    m.client_change_value = static_cast<std::uint64_t>(change.value);
-    m.signature = record.signature.view();
-    if (!info.empty()) m.info = info;
-    out.send.push_back(m);
+    out.send.push_back(detail::payment_message(record, info));
     return out;
 }
 

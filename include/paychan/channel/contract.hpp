@@ -27,6 +27,8 @@ inline constexpr std::uint32_t refund_sequence =
 inline constexpr std::uint8_t cosigned_refund_flags = sighash_none | sighash_anyonecanpay;
 inline constexpr std::int64_t lock_time_threshold = 500'000'000;  // BIP65: below it, a lock_time is a height
 
+inline constexpr std::size_t max_contract_size = 10'000;  // [bytes] of a contract that we make or take: about 65 inputs
+
 using refund_buffer = bounded_bytes<512>;
 using payment_buffer = bounded_bytes<128>;
 

@@ -55,6 +55,7 @@ namespace detail {
 
 [[nodiscard]] inline event event_of(event_kind kind, const channel_record& record) {
     event e{kind};
+    if (record.stage == channel_stage::none) return e;  // what a peer has only claimed so far is nobody's channel
     e.channel = record.terms.contract.id;
     e.total = record.paid();
     return e;
@@ -70,6 +71,16 @@ namespace detail {
     e.problem = {known ? static_cast<errc>(m.code) : errc::other, "the peer ended the connection with an error"};
     out.notify.push_back(e);
     return out;
+}
+
+/// The ERROR for a failed step.  A local failure is nobody else's business: the peer only hears that this side cannot
+/// go on.
+[[nodiscard]] inline wire::error_message error_message_for(const error& e) {
+    const std::string_view text = is_wire_code(e.code) ? e.text : "this side cannot go on now; try again later";
+    wire::error_message m;
+    m.code = static_cast<std::int32_t>(is_wire_code(e.code) ? e.code : errc::other);
+    m.explanation = bytes_view{reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
+    return m;
 }
 
 [[nodiscard]] inline tl::unexpected<error> out_of_order() {

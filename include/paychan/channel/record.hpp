@@ -26,6 +26,7 @@ enum class channel_stage : std::uint8_t {
         1,         ///< the contract may be on chain from here on; the network's or the server's answer is awaited
     open = 2,      ///< payments may flow
     settling = 3,  ///< a transaction that spends the contract was made or seen; no payment any more
+    unbacked = 4,  ///< server: was open, and then the network refused the contract; no payment until it takes that
 };
 
 /// An application's own name for the other side.

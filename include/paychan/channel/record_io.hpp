@@ -76,7 +76,7 @@ inline constexpr std::size_t checksum_size = 4;  // [bytes] of hash256: finds da
     const bool amounts_fit =
         is_money(record.terms.value) && is_money(record.change) && record.change <= record.terms.value;
     if (!r.done() || !client_key || !server_key || !signature_fits || !label_fits || !amounts_fit ||
-        stage > static_cast<std::uint8_t>(channel_stage::settling))
+        stage > static_cast<std::uint8_t>(channel_stage::unbacked))
         return fail(errc::corrupt_record, "the channel's record holds values that cannot be");
     record.stage = static_cast<channel_stage>(stage);
     record.terms.client_key = *client_key;

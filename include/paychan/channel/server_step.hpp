@@ -8,15 +8,24 @@
 
 namespace paychan {
 
+/// What becomes of a CLOSE on a resumed channel by a peer that has shown no signature on this connection.
+enum class unproven_close_rule : std::uint8_t {
+    leaves_open,  ///< the connection ends; the channel goes on
+    settles,      ///< as in the reference: anyone who knows the contract's txid can have it settled
+};
+
 /// What the server demands.
 struct server_settings {
-    satoshi min_channel{100'000};  ///< [satoshi] the smallest contract
-    satoshi min_payment{1'000};    ///< [satoshi] the least initial payment; raised where a settlement's fee needs more
-    std::int64_t min_window = 14'400;   ///< [s] 4 h; what is asked for is clamped to these two
-    std::int64_t max_window = 604'800;  ///< [s] 7 d
-    std::int64_t settle_margin =
-        7'200;  ///< [s] before the expiry at which the server settles by itself; also the floor of min_window
+    satoshi min_channel{100'000};        ///< [satoshi] the smallest contract
+    satoshi min_payment{1'000};          ///< [satoshi] the least first payment; raised to what a settlement costs
+    std::int64_t min_window = 14'400;    ///< [s] 4 h; what is asked for is clamped to these two
+    std::int64_t max_window = 604'800;   ///< [s] 7 d
+    std::int64_t settle_margin = 7'200;  ///< [s] before the expiry; from there on it settles and takes no payments
+    unproven_close_rule unproven_close = unproven_close_rule::leaves_open;
 };
+
+/// [s] by which every window is longer than the margin: room to open and to pay.
+inline constexpr std::int64_t shortest_life = 600;
 
 /// Where the conversation stands.  Of the connection, not of the channel: it is not stored.
 enum class server_phase : std::uint8_t {
@@ -31,7 +40,10 @@ enum class server_phase : std::uint8_t {
 
 struct server_session {
     server_phase phase = server_phase::idle;
+    satoshi min_payment{};     ///< [satoshi] as it was demanded
+    outpoint refund_spends{};  ///< version 1: what the refund spends that was signed
     bounded_bytes<73> refund_signature{};
+    bool proven = false;      ///< the peer has shown a signature of the client's key
     txid broadcast{};         ///< whose outcome is awaited
     bytes_view settlement{};  ///< in the driver's memory
 };
@@ -65,6 +77,8 @@ struct server_environment {
 //  broadcasting  | contract refused    | (BAD_TRANSACTION)                                        | ended
 //  open          | UPDATE_PAYMENT      | see check_payment (BAD_TRANSACTION)                      | open
 //  open          | CLOSE, or all paid  | a fee that can be paid (OTHER)                           | settling
+//  open          | CLOSE               | resumed, and no payment shown since                      | ended
+//  open          | contract refused    | (BAD_TRANSACTION)                                        | ended
 //  settling      | settlement accepted |                                                          | ended
 //  settling      | settlement refused  | (OTHER); it is tried again without the connection        | ended
 //  settling      | UPDATE_PAYMENT      | passed over, and so is CLOSE                             | settling
@@ -75,15 +89,21 @@ struct server_environment {
 
 namespace detail {
 
-/// True when payments may go on: not settling, and not so near the expiry that the server settles by itself.
+/// False from where on the server settles by itself: a later payment might not be mined before the refund.
+[[nodiscard]] inline bool takes_payments(const channel_record& record, const server_settings& settings, unix_time now) {
+    return now + settings.settle_margin < record.terms.expiry;
+}
+
+/// True when the channel can go on over a new connection.
 [[nodiscard]] inline bool can_resume(const channel_record& record, const server_settings& settings, unix_time now) {
-    return (record.stage == channel_stage::open || record.stage == channel_stage::contract_stored) &&
-           now + settings.settle_margin < record.terms.expiry;
+    const bool alive = record.stage == channel_stage::open || record.stage == channel_stage::contract_stored ||
+                       record.stage == channel_stage::unbacked;
+    return alive && takes_payments(record, settings, now);
 }
 
 /// [s] What is asked for, clamped.  2^63 and more counts as the minimum, as in the reference.
 [[nodiscard]] inline std::int64_t clamp_window(std::uint64_t asked, const server_settings& settings) {
-    const std::int64_t least = std::max(settings.min_window, settings.settle_margin);
+    const std::int64_t least = std::max(settings.min_window, settings.settle_margin + shortest_life);
     const std::int64_t most = std::max(settings.max_window, least);
     if (asked > 0x7fff'ffff'ffff'ffff) return least;
     return std::clamp(static_cast<std::int64_t>(asked), least, most);
@@ -99,30 +119,24 @@ template <class Scheme, class Env>
     PAYCHAN_TRY(record.terms.server_key, env.keys.public_key(record.key));
     record.terms.expiry = env.now + clamp_window(m.time_window_secs, env.settings);
 
-    // A channel that holds no more than its first payment must still be worth settling, or its client has been served
-    // for nothing.
-    satoshi min_payment = env.settings.min_payment;
+    // A channel that holds no more than its first payment must still pay for its settlement.
     record.change = satoshi{1};  // any change: a settlement with both outputs is the larger one
     PAYCHAN_TRY(const auto payout_to, env.wallet.payout_script());
     record.terms.client_key = record.terms.server_key;  // for the size only
     PAYCHAN_TRY(const auto least, least_settlement<Scheme>(record, payout_to, env.rate));
     record.change = {};
     record.terms.client_key = {};
-    if (min_payment < least) {
-        bool wallet_pays = false;
-        if constexpr (requires { env.wallet.spare(); }) wallet_pays = env.wallet.spare() >= least;
-        if (!wallet_pays) min_payment = least;
-    }
-    record.terms.value = min_payment;  // until the contract comes, this is where the demand is remembered
+    session.min_payment = std::max(env.settings.min_payment, least);
     session.phase = server_phase::initiated;
 
     effects out;
     out.send.push_back(wire::server_version{Scheme::version, 0});
     wire::initiate terms;
     terms.multisig_key = record.terms.server_key.view();
-    terms.min_accepted_channel_size = static_cast<std::uint64_t>(std::max(env.settings.min_channel, min_payment).value);
+    terms.min_accepted_channel_size =
+        static_cast<std::uint64_t>(std::max(env.settings.min_channel, session.min_payment).value);
     terms.expire_time_secs = static_cast<std::uint64_t>(record.terms.expiry.seconds);
-    terms.min_payment = static_cast<std::uint64_t>(min_payment.value);
+    terms.min_payment = static_cast<std::uint64_t>(session.min_payment.value);
     out.send.push_back(terms);
     return out;
 }
@@ -151,7 +165,7 @@ template <class Contracts, class Env>
             record = *found;
             effects out;
             out.send.push_back(wire::server_version{m.major, 0});
-            if (record.stage == channel_stage::contract_stored) {
+            if (record.stage != channel_stage::open) {
                 session.phase = server_phase::broadcasting;
                 session.broadcast = record.terms.contract.id;
                 return out;  // the driver broadcasts the stored contract again; CHANNEL_OPEN follows its outcome
@@ -187,7 +201,7 @@ template <class Scheme, class Env>
         return fail(errc::bad_transaction, "the refund has a lock time too soon");
     if (in.prevout.index != 0)
         return fail(errc::bad_transaction, "the refund does not spend the contract's first output");
-    record.terms.contract = in.prevout;
+    session.refund_spends = in.prevout;
 
     PAYCHAN_TRY(const auto digest, refund_digest<Scheme>(record.terms, m.tx, cosigned_refund_flags));
     PAYCHAN_TRY(const auto signature, env.keys.sign({record.key, signing_purpose::refund_for_client, digest, {}, {}}));
@@ -203,13 +217,16 @@ template <class Scheme, class Env>
                                                   const wire::provide_contract& m) {
     channel_record& record = next.record;
     server_session& session = next.session;
-    const satoshi min_payment = record.terms.value;
+    const satoshi min_payment = session.min_payment;
     if constexpr (!Scheme::refund_is_cosigned) {
         if (!m.client_key) return fail(errc::syntax_error, "PROVIDE_CONTRACT has no client key");
         const auto client_key = parse_public_key(*m.client_key);
         if (!client_key) return fail(errc::bad_transaction, client_key.error().text);
         record.terms.client_key = *client_key;
     }
+    // It is stored before the network is asked: a stranger must not fill the disk with it.
+    if (m.tx.size() > max_contract_size)
+        return fail(errc::bad_transaction, "the contract is too long: fund it from fewer inputs");
     const auto tx = parse_transaction(m.tx);
     if (!tx) return fail(errc::bad_transaction, "the contract is not a transaction");
     const auto out0 = tx->output(0);
@@ -220,10 +237,10 @@ template <class Scheme, class Env>
         !bears_refund(out0->value))
         return fail(errc::bad_transaction, "the contract holds less than the smallest channel");
     // A client that waits with its contract must not get a channel whose refund is due before a settlement is mined.
-    if (env.now + env.settings.settle_margin >= record.terms.expiry)
+    if (!takes_payments(record, env.settings, env.now))
         return fail(errc::time_window_unacceptable, "the contract comes too late: its expiry is too near by now");
     const outpoint contract{tx->id(), 0};
-    if (Scheme::refund_is_cosigned && contract != record.terms.contract)
+    if (Scheme::refund_is_cosigned && contract != session.refund_spends)
         return fail(errc::bad_transaction, "the refund that was signed spends another contract");
     if (const auto known = env.find(contract.id); known || known.error().code != errc::not_found)
         return fail(errc::bad_transaction, "this contract is in use already");
@@ -238,6 +255,7 @@ template <class Scheme, class Env>
     record.signature = payment.signature;
     record.stage = channel_stage::contract_stored;
     ++record.version;
+    session.proven = true;
     session.phase = server_phase::broadcasting;
     session.broadcast = contract.id;
 
@@ -272,8 +290,10 @@ template <class Scheme, class Env>
 template <class Scheme, class Env>
 [[nodiscard]] result<effects> on_update_payment(server_channel& next, const Env& env, const wire::update_payment& m) {
     channel_record& record = next.record;
-    if (env.now >= record.terms.expiry) return fail(errc::time_window_unacceptable, "the channel has expired");
+    if (!takes_payments(record, env.settings, env.now))
+        return fail(errc::time_window_unacceptable, "the channel is about to expire and is settled now");
     PAYCHAN_TRY(const auto payment, check_payment<Scheme>(record, m));
+    next.session.proven = true;
     effects out;
     out.send.push_back(wire::payment_ack{});
     const satoshi increment{record.change.value - payment.change.value};
@@ -286,6 +306,15 @@ template <class Scheme, class Env>
     e.amount = increment;
     e.data = m.info.value_or(bytes_view{});
     out.notify.push_back(e);
+    return out;
+}
+
+/// The connection ends, and the channel stays as it is.
+[[nodiscard]] inline effects end_unsettled(server_channel& next) {
+    next.session.phase = server_phase::ended;
+    effects out;
+    out.send.push_back(wire::close{});
+    out.close = true;
     return out;
 }
 
@@ -330,8 +359,12 @@ template <class Contracts, class Env>
             if (const auto* payment = std::get_if<wire::update_payment>(&m))
                 return with_scheme(
                     [&]<class Scheme>() { return detail::on_update_payment<Scheme>(next, env, *payment); });
-            if (std::holds_alternative<wire::close>(m))
+            if (std::holds_alternative<wire::close>(m)) {
+                // A contract's txid is public: whoever resumes with it and has shown no signature settles nothing.
+                if (!session.proven && env.settings.unproven_close == unproven_close_rule::leaves_open)
+                    return detail::end_unsettled(next);
                 return with_scheme([&]<class Scheme>() { return detail::settle_channel<Scheme>(next, env); });
+            }
             break;
         case server_phase::settling:
             if (std::holds_alternative<wire::update_payment>(m) || std::holds_alternative<wire::close>(m))
@@ -357,6 +390,22 @@ template <class Contracts, class Env>
 [[nodiscard]] inline result<effects> on_broadcast(server_channel& next, const txid& id, broadcast_outcome outcome) {
     channel_record& record = next.record;
     server_session& session = next.session;
+    if (session.phase == server_phase::open && id == record.terms.contract.id &&
+        outcome == broadcast_outcome::refused) {
+        // It was evicted or double-spent: from here on payments would be worth nothing.  A resume asks the network anew.
+        constexpr std::string_view text = "the network refuses the contract by now";
+        session.phase = server_phase::ended;
+        record.stage = channel_stage::unbacked;
+        ++record.version;
+        effects out;
+        out.persist.channel = true;
+        out.send.push_back(detail::error_message_for({errc::bad_transaction, text}));
+        out.close = true;
+        event e = detail::event_of(event_kind::error, record);
+        e.problem = {errc::bad_transaction, text};
+        out.notify.push_back(e);
+        return out;
+    }
     const bool contract = session.phase == server_phase::broadcasting;
     const bool settlement = session.phase == server_phase::settling;
     if ((!contract && !settlement) || id != session.broadcast || outcome == broadcast_outcome::unreachable)
@@ -366,15 +415,15 @@ template <class Contracts, class Env>
                         : fail(errc::other, "the network refuses the settlement now: the server tries again");
     effects out;
     if (contract) {
+        // The application hears of the first payment before it hears of the opening, as in the reference.
+        event first = detail::event_of(event_kind::payment, record);
+        first.amount = record.paid();
+        if (record.stage == channel_stage::contract_stored) out.notify.push_back(first);
         session.phase = server_phase::open;
         record.stage = channel_stage::open;
         ++record.version;
         out.persist.channel = true;
         out.send.push_back(wire::channel_open{});
-        // The application hears of the first payment before it hears of the opening, as in the reference.
-        event first = detail::event_of(event_kind::payment, record);
-        first.amount = record.paid();
-        out.notify.push_back(first);
         out.notify.push_back(detail::event_of(event_kind::opened, record));
     } else {
         session.phase = server_phase::ended;

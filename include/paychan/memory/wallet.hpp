@@ -158,6 +158,8 @@ public:
             PAYCHAN_TRY(total, add(total, c.value));
         }
         PAYCHAN_TRY(const satoshi fee, fee_for(paid, size.vsize()));
+        if (fee >= draft.available)
+            return fail(errc::insufficient_funds, "the settlement's fee is more than what was paid");
         PAYCHAN_TRY(payout.value, subtract(total, fee));
         return sign_and_reserve(s, memory);
     }
