@@ -41,7 +41,7 @@ void report_event(report& out, const event& e) {
                 o["peer_says"] = harmless(e.data);
                 line += "; the peer says: " + harmless(e.data);
             }
-            return out.event(o, line);
+            return out.error_event(o, line);
         }
         case event_kind::closed:
             if (e.channel == txid{}) return out.event({{"event", "closed"}}, {});

@@ -28,7 +28,7 @@ namespace {
 
 template <class T>
 T need(result<T> r) {
-    if (!r) throw usage_error{"the demo cannot go on: " + std::string(r.error().text)};
+    if (!r) throw run_error{"the demo cannot go on: " + std::string(r.error().text)};
     return *std::move(r);
 }
 
@@ -38,7 +38,7 @@ public:
     temporary_folder() {
         std::string name = (std::filesystem::temp_directory_path() / "paychan-demo-XXXXXX").string();
         if (mkdtemp(name.data()) == nullptr)
-            throw usage_error{"cannot make a temporary folder in " + std::filesystem::temp_directory_path().string()};
+            throw run_error{"cannot make a temporary folder in " + std::filesystem::temp_directory_path().string()};
         path_ = name;
     }
     ~temporary_folder() {
@@ -63,7 +63,7 @@ struct side {
     chain_follower chain;
 
     side(const std::filesystem::path& file, memory_chain& on) : store(file.string()), chain(on) {
-        if (!store.status()) throw usage_error{store.last_error()};
+        if (!store.status()) throw run_error{store.last_error()};
     }
 
     static result<seed_bytes> random_seed() {
@@ -91,6 +91,10 @@ struct demo_events {
 
 int run_demo(const options& o) {
     report out(o.json);
+    const std::int64_t first_payment = server_settings{}.min_payment.value;
+    if (static_cast<std::uint64_t>(o.channel - first_payment) / static_cast<std::uint64_t>(o.amount) < o.payments)
+        throw usage_error{"these payments are more than the channel holds after its first payment of " +
+                          text_of(satoshi{first_payment}) + ": lower --payments or --amount, or raise --channel"};
     const temporary_folder folder;
     boost::asio::io_context io;
     memory_chain chain;
@@ -123,7 +127,7 @@ int run_demo(const options& o) {
     const auto run_until = [&](const auto& done) {
         const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(2);
         while (!done()) {
-            if (std::chrono::steady_clock::now() > end) throw usage_error{"the demo got no answer within two minutes"};
+            if (std::chrono::steady_clock::now() > end) throw run_error{"the demo got no answer within two minutes"};
             io.restart();
             io.run_one_for(std::chrono::milliseconds(50));
             (void)client_side.chain.deliver(client_side.wallet);
@@ -159,7 +163,7 @@ int run_demo(const options& o) {
     chain.mine(1, elsewhere.view());
     run_until(
         [&] { return client_side.wallet.height() == chain.height() && server_side.wallet.height() == chain.height(); });
-    if (chain.confirmations(settled.id) != 1) throw usage_error{"the settlement was not mined"};
+    if (chain.confirmations(settled.id) != 1) throw run_error{"the settlement was not mined"};
     server.stop();
     io.restart();
     io.run_for(std::chrono::milliseconds(200));

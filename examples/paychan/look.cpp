@@ -26,7 +26,7 @@ int run_address(const options& o) {
 
 int run_balance(const options& o) {
     report out(o.json);
-    node n(o, out, store_access::create);
+    node n(o, out, {.keeps_birthday = false});
     if (n.prints())
         throw usage_error{"balance needs a node that knows the chain: --chain rpc:http://USER:PASS@HOST:PORT"};
     if (!n.catch_up()) return exit_failed;
@@ -51,6 +51,7 @@ const char* name_of(channel_stage s) {
         case channel_stage::contract_stored: return "opening";
         case channel_stage::open: return "open";
         case channel_stage::settling: return "settling";
+        case channel_stage::unbacked: return "unbacked";
     }
     return "unknown";
 }
@@ -99,7 +100,7 @@ int run_channels(const options& o) {
     for (const record_kind kind : {record_kind::client_channel, record_kind::server_channel}) {
         std::vector<txid> ids;
         if (!store.list(kind, [&](const record_id& id) { ids.push_back(id.channel); }))
-            throw usage_error{"--store: " + store.last_error()};
+            throw run_error{"--store: " + store.last_error()};
         for (const txid& id : ids) good = show(store, kind, id, out) && good;
         count += ids.size();
     }

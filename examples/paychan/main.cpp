@@ -1,6 +1,7 @@
 // paychan: open, pay, settle and refund Bitcoin micropayment channels.  The turnkey level of the library, and the
 // reference composition.
 #include <CLI/CLI.hpp>
+#include <csignal>
 #include <iostream>
 
 #include "options.hpp"
@@ -46,6 +47,12 @@ void add_chain(CLI::App& command, options& o) {
     command.add_option("--fee-rate", o.fee_rate, "[sat/kvB] in place of the node's estimate")
         ->check(CLI::Range(1'000, 1'000'000))
         ->type_name("RATE");
+    command
+        .add_option("--patience", o.patience,
+                    "[s] for which a node that does not answer is asked again; `serve` never gives up")
+        ->check(CLI::Range(1, 86'400))
+        ->capture_default_str()
+        ->type_name("S");
     command.add_option("--poll", o.poll, "[ms] between looks at the node")
         ->check(CLI::Range(50, 60'000))
         ->capture_default_str()
@@ -58,9 +65,23 @@ CLI::App* add_command(CLI::App& app, const char* name, const char* text, const c
     return command;
 }
 
+/// What CLI11 says, without the argument's own text where that may be a password.
+std::string words_of(const CLI::ParseError& e, const CLI::App& app, int argc, char** argv) {
+    std::string words = e.what();
+    if (dynamic_cast<const CLI::ConversionError*>(&e) != nullptr) return words.substr(0, words.find(" = "));
+    if (dynamic_cast<const CLI::ExtrasError*>(&e) == nullptr) return words;
+    const auto extra = app.remaining(true);
+    const std::string first = extra.empty() ? "" : extra.front();
+    if (first.starts_with("--")) return "there is no option " + first.substr(0, first.find('='));
+    for (int i = 1; i < argc; ++i)
+        if (first == argv[i]) return "argument " + std::to_string(i) + " was not expected";
+    return "there is an argument that was not expected";
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+    std::signal(SIGPIPE, SIG_IGN);  // who reads our lines may go away: the server must not
     options o;
     CLI::App app{
         "paychan: Bitcoin micropayment channels.\n"
@@ -78,7 +99,10 @@ int main(int argc, char** argv) {
                     "paychan demo --payments 1000 --amount 10");
     demo->add_option("--payments", o.payments, "How many")->default_val(1000)->check(CLI::Range(1, 10'000'000));
     demo->add_option("--amount", o.amount, "[satoshi] each")->default_val(10)->check(money);
-    demo->add_option("--channel", o.channel, "[satoshi] the channel's value")->capture_default_str()->check(money);
+    demo->add_option("--channel", o.channel, "[satoshi] the channel's value")
+        ->capture_default_str()
+        ->check(
+            CLI::Range(std::int64_t{100'000}, std::int64_t{4'900'000'000}));  // the server's least, the client's coin
     add_json(*demo, o);
 
     CLI::App* const serve = add_command(app, "serve", "Take payments",
@@ -95,16 +119,19 @@ int main(int argc, char** argv) {
         ->capture_default_str()
         ->check(money)
         ->type_name("SAT");
-    serve->add_option("--min-window", o.min_window, "[s] the shortest life of a channel; 7200 or more")
+    serve
+        ->add_option("--min-window", o.min_window,
+                     "[s] the shortest life of a channel; at least 7800: it is settled 7200 before its end, and 600 "
+                     "are for paying")
         ->capture_default_str()
-        ->check(CLI::Range(7'200, 31'536'000))
+        ->check(CLI::Range(7'800, 31'536'000))
         ->type_name("S");
-    serve->add_option("--max-window", o.max_window, "[s] the longest")
+    serve->add_option("--max-window", o.max_window, "[s] the longest; at least 7800 too")
         ->capture_default_str()
-        ->check(CLI::Range(7'200, 31'536'000))
+        ->check(CLI::Range(7'800, 31'536'000))
         ->type_name("S");
 
-    CLI::App* const pay = add_command(app, "pay", "Open a channel and pay",
+    CLI::App* const pay = add_command(app, "pay", "Open a channel, or go on with a stored one, and pay",
                                       "paychan pay --connect 127.0.0.1:4242 --store sqlite:client.db --chain "
                                       "rpc:http://user:pass@127.0.0.1:18443 --network regtest --seed client.seed\n"
                                       "      --channel 1000000 --payments 1000 --amount 10 --settle");
@@ -123,13 +150,16 @@ int main(int argc, char** argv) {
         ->check(CLI::Range(600, 31'536'000))
         ->type_name("S");
     pay->add_flag("--settle", o.settle, "Ask the server to settle in the end");
+    pay->add_flag("--new", o.new_channel,
+                  "Open another channel even if the store holds one with this server that can go on");
     pay->add_flag("--legacy", o.legacy,
                   "Fund from P2PKH coins, for servers that cannot read SegWit (bitcoinj before 0.15)");
 
     CLI::App* const settle =
         add_command(app, "settle", "Server: settle what is due, say when the rest will be",
                     "paychan settle --store sqlite:server.db --chain rpc:... --network regtest --seed server.seed");
-    settle->add_flag("--all", o.all, "Settle every channel now, due or not");
+    settle->add_flag("--all", o.all,
+                     "Settle every channel now, due or not; what was refused before, again with the fee of the day");
 
     CLI::App* const refund =
         add_command(app, "refund", "Client: take back what is due, say when the rest will be",
@@ -148,6 +178,11 @@ int main(int argc, char** argv) {
         ->type_name("I");
     add_json(*address, o);
 
+    CLI::App* const sweep = add_command(
+        app, "sweep", "Send all coins that no channel needs to an address",
+        "paychan sweep --store sqlite:server.db --chain rpc:... --network regtest --seed server.seed --to bcrt1...");
+    sweep->add_option("--to", o.to, "The address, of your own or of anybody")->required()->type_name("ADDRESS");
+
     CLI::App* const balance =
         add_command(app, "balance", "The seed's coins",
                     "paychan balance --store sqlite:client.db --chain rpc:... --network regtest --seed client.seed");
@@ -156,7 +191,7 @@ int main(int argc, char** argv) {
     add_store(*channels, o);
     add_json(*channels, o);
 
-    for (CLI::App* const command : {serve, pay, settle, refund, balance}) {
+    for (CLI::App* const command : {serve, pay, settle, refund, sweep, balance}) {
         add_store(*command, o);
         add_chain(*command, o);
         add_network(*command, o);
@@ -168,7 +203,7 @@ int main(int argc, char** argv) {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& e) {
         if (e.get_exit_code() == 0) return app.exit(e);  // --help
-        std::cerr << "paychan: " << e.what() << "; see `paychan"
+        std::cerr << "paychan: " << words_of(e, app, argc, argv) << "; see `paychan"
                   << (app.get_subcommands().empty() ? "" : " " + app.get_subcommands().front()->get_name())
                   << " --help`\n";
         return 2;
@@ -181,10 +216,14 @@ int main(int argc, char** argv) {
         if (refund->parsed()) return tool::run_refund(o);
         if (address->parsed()) return tool::run_address(o);
         if (balance->parsed()) return tool::run_balance(o);
+        if (sweep->parsed()) return tool::run_sweep(o);
         return tool::run_channels(o);
     } catch (const tool::usage_error& e) {
         std::cerr << "paychan: " << e.text << '\n';
         return 2;
+    } catch (const tool::run_error& e) {
+        std::cerr << "paychan: " << e.text << '\n';
+        return tool::exit_failed;
     } catch (const std::exception& e) {
         std::cerr << "paychan: " << e.what() << '\n';
         return tool::exit_failed;

@@ -38,19 +38,38 @@ host_and_port parse_host_and_port(const std::string& text, const char* option) {
     return out;
 }
 
-node::node(const options& o, report& out, store_access access) : out_(out) {
+std::vector<channel_record> load_all(sqlite_store& store, record_kind kind) {
+    std::vector<txid> ids;
+    if (!store.list(kind, [&](const record_id& id) { ids.push_back(id.channel); }))
+        throw run_error{"--store: " + store.last_error()};
+    std::vector<channel_record> out;
+    for (const txid& id : ids)
+        if (const auto record = load_record(store, kind, id)) out.push_back(*record);
+    return out;
+}
+
+std::string reserved_text(const wallet_balance& b) {
+    if (b.reserved.value == 0) return {};
+    return "; " + text_of(b.reserved) + " are reserved for channels that are not settled or refunded yet";
+}
+
+node::node(const options& o, report& out, const node_use& use) : out_(out), use_(use), patience_(o.patience) {
     const network net = network_of(o);
+    regtest_ = net == network::regtest;
     if (o.fee_rate) fixed_rate_ = rate_ = fee_rate{*o.fee_rate};
 
     const seed_bytes seed = need(load_seed(o.seed), "--seed " + o.seed + " (make one with `paychan address`)");
-    store_ = std::make_unique<sqlite_store>(store_path(o.store), access);
+    store_ = std::make_unique<sqlite_store>(store_path(o.store), use.access);
     if (!store_->status()) throw usage_error{"--store: " + store_->last_error()};
-    keys_.emplace(need(keys_type::open(seed.reveal(), net, *store_), "the store's key counter"));
+    keys_.emplace(
+        need_at_run_time(keys_type::open(seed.reveal(), net, *store_, use.keys_per_write), "the store's key counter"));
     const auto style = o.legacy ? funding_style::legacy : funding_style::segwit;
     wallet_.emplace(need(seed_wallet::open(seed.reveal(), net, style, [this] { return keys_->count(); }), "the seed"));
     reserve_stored_transactions();
 
     if (o.chain == "print:") {
+        // The median time of the last 11 blocks is about an hour behind the clock; 2 hours are on the safe side.
+        median_time_ = clock_.now() + -7'200;
         print_ = std::make_unique<printer>(io_, *this, [this](const txid& id, std::string_view hex) {
             out_.event({{"event", "transaction"}, {"txid", text_of(id)}, {"hex", hex}},
                        "broadcast this transaction by other means (" + text_of(id) + "):\n" + std::string(hex));
@@ -79,10 +98,13 @@ std::int32_t node::find_birthday(const options& o) {
     if (stored) {
         reader r(stored->bytes);
         known = r.i32();
-        if (!r.done() || *known < 0) throw usage_error{"--store: the birthday in it is damaged"};
+        if (!r.done() || *known < 0) throw run_error{"--store: the birthday in it is damaged"};
     } else if (stored.error().code != errc::not_found) {
-        throw usage_error{"--store: " + store_->last_error()};
+        throw run_error{"--store: " + store_->last_error()};
     }
+    if (o.birthday && known && *o.birthday > *known)
+        throw usage_error{"--birthday can only lower the one in the store, which is " + std::to_string(*known) +
+                          ": coins that came since could be missed"};
     const auto wanted = o.birthday               ? o.birthday
                         : known                  ? known
                         : o.network == "regtest" ? std::optional<std::int32_t>(0)
@@ -91,14 +113,23 @@ std::int32_t node::find_birthday(const options& o) {
         throw usage_error{
             "say from which block on to look for coins: --birthday HEIGHT, the chain's height when the seed was made"};
     if (*wanted < 0) throw usage_error{"--birthday must be 0 or more"};
-    if (known != wanted) {
-        std::array<std::uint8_t, 4> bytes{};
-        writer w(bytes);
-        w.i32(*wanted);
-        if (const auto put = store_->put(birthday_id, stored ? stored->version + 1 : 1, w.written()); !put)
-            throw usage_error{"--store: " + store_->last_error()};
+    if (known != wanted && use_.keeps_birthday) {
+        new_birthday_ = wanted;
+        birthday_version_ = stored ? stored->version + 1 : 1;
     }
     return *wanted;
+}
+
+/// Not before the node has shown a chain that is long enough for it: a slip of the hand is not to be kept.
+void node::keep_birthday() {
+    if (!new_birthday_) return;
+    std::array<std::uint8_t, 4> bytes{};
+    writer w(bytes);
+    w.i32(*std::exchange(new_birthday_, std::nullopt));
+    // stale_record: another process was faster.
+    if (const auto put = store_->put(birthday_id, birthday_version_, w.written());
+        !put && put.error().code != errc::stale_record)
+        fail(name(put.error().code), "--store: " + store_->last_error());
 }
 
 /// Contracts, and settlements with fee inputs, that were stored before a restart may not be mined yet: nothing else may
@@ -108,7 +139,7 @@ void node::reserve_stored_transactions() {
     for (const record_kind kind : {record_kind::client_contract, record_kind::server_settlement}) {
         std::vector<txid> ids;
         if (!store_->list(kind, [&](const record_id& id) { ids.push_back(id.channel); }))
-            throw usage_error{"--store: " + store_->last_error()};
+            throw run_error{"--store: " + store_->last_error()};
         for (const txid& id : ids) {
             const auto stored = store_->get({kind, id}, memory);
             if (!stored || !wallet_->reserve_inputs_of(stored->bytes))
@@ -132,7 +163,54 @@ bool node::catch_up() {
         return true;
     }
     backend_->start();
-    return run_until([this] { return caught_up_; });
+    if (use_.patient) return run_until([this] { return caught_up_; });
+    for (std::uint64_t before = steps_;; before = steps_) {
+        if (run_until([&] { return caught_up_ || steps_ != before; }, patience_)) {
+            if (caught_up_) return true;
+            continue;
+        }
+        if (!stopping_ && !failed_)
+            fail("unreachable", "there was no progress on the node's chain for " + std::to_string(patience_.count()) +
+                                    " s: see to the node, and run this again");
+        return false;
+    }
+}
+
+bool node::deliver() {
+    const auto end = std::chrono::steady_clock::now() + patience_;
+    while (true) {
+        const auto now = std::chrono::steady_clock::now();
+        if (!stopping_ && !failed_ && now < end &&
+            run_until([this] { return under_way_.empty(); },
+                      std::chrono::duration_cast<std::chrono::milliseconds>(end - now))) {
+            if (unsent_.empty()) return true;
+            run_until([] { return false; }, std::chrono::seconds(1));
+            for (const auto& [id, tx] : std::map(unsent_)) broadcast(tx);
+            continue;
+        }
+        const std::size_t left = under_way_.size() + unsent_.size();
+        if (!failed_)
+            out_.error("unreachable", std::to_string(left) + " transaction" + (left == 1 ? "" : "s") +
+                                          " did not reach the network: run this again");
+        return false;
+    }
+}
+
+void node::count_seen_keys() {
+    if (const std::uint32_t seen = wallet_->highest_channel_key(); seen > keys_->count())
+        if (const auto counted = keys_->saw(key_id{seen}); !counted)
+            throw run_error{"the store's key counter: " + std::string(counted.error().text)};
+}
+
+std::optional<broadcast_outcome> node::outcome_of(const txid& id) const {
+    const auto found = last_outcome_.find(id);
+    if (found == last_outcome_.end()) return std::nullopt;
+    return found->second;
+}
+
+void node::fail(std::string_view code, const std::string& text) {
+    if (!failed_) out_.error(code, text);  // what follows from it is no news
+    failed_ = true;
 }
 
 bool node::run_until(const std::function<bool()>& done, std::chrono::milliseconds limit) {
@@ -167,25 +245,41 @@ void node::stop() {
 void node::on_block(const connected_block& b) {
     height_ = b.height;
     median_time_ = b.median_time;
-    if (const auto taken = wallet_->on_block(b); !taken) out_.error(taken.error());
+    ++steps_;
+    if (const auto taken = wallet_->on_block(b); !taken)
+        return fail(name(taken.error().code), std::string(taken.error().text) + ": start again");
     if (hooks_.block) hooks_.block(b);
 }
 
 void node::on_block_disconnected(std::int32_t height) {
     height_ = height - 1;
-    if (const auto taken = wallet_->on_block_disconnected(height); !taken) out_.error(taken.error());
+    ++steps_;
+    if (const auto taken = wallet_->on_block_disconnected(height); !taken)
+        return fail(name(taken.error().code), std::string(taken.error().text) + ": start again");
     if (hooks_.block_disconnected) hooks_.block_disconnected(height);
 }
 
 void node::on_broadcast(const txid& id, broadcast_outcome outcome, std::string_view reason) {
+    const auto sent = under_way_.extract(id);
+    // While what it spends has not reached the network, a refusal says nothing about the transaction itself.  Not for
+    // a server, whose book builds anew what is refused.
+    if (outcome == broadcast_outcome::refused && !sent.empty() && !use_.patient)
+        if (const auto tx = parse_transaction(bytes_view(sent.mapped())))
+            for (const tx_input& in : tx->inputs())
+                if (outcome_of(in.prevout.id) == broadcast_outcome::unreachable)
+                    outcome = broadcast_outcome::unreachable;
     const char* const what = outcome == broadcast_outcome::accepted  ? "accepted"
                              : outcome == broadcast_outcome::refused ? "refused"
                                                                      : "unreachable";
-    if (outcome == broadcast_outcome::refused) any_refused_ = true;
-    const auto sent = under_way_.extract(id);
+    if (outcome != broadcast_outcome::unreachable)
+        unsent_.erase(id);
+    else if (!sent.empty() && !use_.patient)  // a server's book repeats its own
+        unsent_[id] = sent.mapped();
+    if (last_outcome_.size() > 10'000) last_outcome_.clear();  // strangers can make a server broadcast
     // Due transactions go out again with every block: only news is reported.
-    if (std::string& last = last_outcome_[id]; last != what) {
-        last = what;
+    const auto [last, first_time] = last_outcome_.try_emplace(id, outcome);
+    if (first_time || last->second != outcome) {
+        last->second = outcome;
         json o{{"event", "broadcast"}, {"txid", text_of(id)}, {"outcome", what}, {"reason", reason}};
         if (!sent.empty()) o["hex"] = hex_of(sent.mapped());
         std::string line = "broadcast " + text_of(id) + ": " + what;
@@ -200,17 +294,32 @@ void node::on_fee_rate(fee_rate rate) {
     if (hooks_.fee_rate) hooks_.fee_rate(rate_);
 }
 
-void node::on_node_status(bitcoind::node_status status, std::string_view text) {
+void node::on_node_status(bitcoind::node_status status, const bitcoind::rpc_error& cause, std::string_view text) {
     using enum bitcoind::node_status;
     const std::string words(text);
+    const auto tell = [&](const char* what, const std::string& line) {
+        out_.event({{"event", "node"}, {"status", what}, {"height", height_}, {"explanation", words}}, line);
+    };
     switch (status) {
-        case following: caught_up_ = true; return out_.say("the chain is at height " + std::to_string(height_));
         case syncing:
-        case waiting: return out_.say(words);
+            tell("syncing", words);
+            if (!regtest_) return;  // a regtest node says so for as long as its last block is old
+            caught_up_ = true;
+            return keep_birthday();
+        case following:
+            tell("following", "the chain is at height " + std::to_string(height_));
+            caught_up_ = true;
+            return keep_birthday();
+        case waiting:
+            tell("waiting", {});
+            return fail("not_found", words + ": start again when it has more blocks, or with a lower --birthday");
         case unreachable:
-            return out_.event({{"event", "node"}, {"status", "unreachable"}, {"explanation", words}},
-                              "the node: " + words + "; trying again");
-        case failed: failed_ = true; return out_.error("node", words);
+            if (cause.failure == bitcoind::rpc_failure::unauthorized && !use_.patient) {
+                tell("unreachable", {});
+                return fail("unreachable", words + ": see --chain");
+            }
+            return tell("unreachable", "the node: " + words + "; trying again");
+        case failed: tell("failed", {}); return fail("node", words);
     }
 }
 

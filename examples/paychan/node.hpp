@@ -11,6 +11,7 @@
 #include "options.hpp"
 #include "paychan/bitcoind/backend.hpp"
 #include "paychan/bitcoind/print.hpp"
+#include "paychan/channel/record_io.hpp"
 #include "paychan/memory/clock.hpp"
 #include "paychan/memory/keys.hpp"
 #include "paychan/memory/seed.hpp"
@@ -43,6 +44,27 @@ template <class T>
     return *std::move(r);
 }
 
+/// The same for what is no question of options.
+template <class T>
+[[nodiscard]] T need_at_run_time(paychan::result<T> r, const std::string& what) {
+    if (!r) throw run_error{what + ": " + std::string(r.error().text)};
+    return *std::move(r);
+}
+
+/// Throws run_error.
+[[nodiscard]] std::vector<paychan::channel_record> load_all(paychan::sqlite_store& store, paychan::record_kind kind);
+
+/// "; 500 sat are reserved for ..." where that is so.
+[[nodiscard]] std::string reserved_text(const paychan::wallet_balance& b);
+
+/// How a command uses the node.
+struct node_use {
+    paychan::store_access access = paychan::store_access::existing;
+    bool patient = false;        ///< waits for a node that does not answer, for as long as it takes
+    bool keeps_birthday = true;  ///< writes the birthday into the store
+    std::uint32_t keys_per_write = 1;
+};
+
 /// What a command does with the chain's events; the wallet has had them before.
 struct chain_hooks {
     std::function<void(const paychan::connected_block&)> block;
@@ -54,15 +76,23 @@ struct chain_hooks {
 /// Broadcaster for the drivers, follower of the backend.
 class node {
 public:
-    /// Opens all of it.  Throws usage_error.
-    node(const options& o, report& out, paychan::store_access access);
+    /// Opens all of it.  Throws usage_error, run_error.
+    node(const options& o, report& out, const node_use& use);
     node(const node&) = delete;
     node& operator=(const node&) = delete;
 
     void broadcast(paychan::bytes_view tx);
 
-    /// Follows the chain until it is caught up; Ctrl-C ends it.  False: it cannot be followed; the reason was reported.
+    /// Follows the chain until it is caught up; Ctrl-C ends it.  False: it cannot be followed, or, unless the command
+    /// is patient, there was no progress for a minute; the reason was reported.
     [[nodiscard]] bool catch_up();
+
+    /// Lets all broadcasts end, and repeats those that reached no network.  False: some still did not, and this was
+    /// reported.
+    [[nodiscard]] bool deliver();
+
+    /// Keeps keys that the chain has paid to from being given out, in case the store is older than the chain.
+    void count_seen_keys();
 
     /// Runs the loop until `done` says so, it is stopped, or `limit` has passed.  True when `done`.
     bool run_until(const std::function<bool()>& done,
@@ -85,19 +115,23 @@ public:
     [[nodiscard]] paychan::fee_rate rate() const { return rate_; }
     [[nodiscard]] std::int32_t height() const { return height_; }
     [[nodiscard]] paychan::unix_time median_time() const { return median_time_; }
-    [[nodiscard]] std::size_t broadcasts_under_way() const { return under_way_.size(); }
-    [[nodiscard]] bool any_refused() const { return any_refused_; }
+
+    /// How the last broadcast of a transaction ended.
+    [[nodiscard]] std::optional<paychan::broadcast_outcome> outcome_of(const paychan::txid& id) const;
 
     // Of the backend:
     void on_block(const paychan::connected_block& b);
     void on_block_disconnected(std::int32_t height);
     void on_broadcast(const paychan::txid& id, paychan::broadcast_outcome outcome, std::string_view reason);
     void on_fee_rate(paychan::fee_rate rate);
-    void on_node_status(paychan::bitcoind::node_status status, std::string_view text);
+    void on_node_status(paychan::bitcoind::node_status status, const paychan::bitcoind::rpc_error& cause,
+                        std::string_view text);
     void on_catch_up(std::int32_t height, std::int32_t tip);
 
 private:
     [[nodiscard]] std::int32_t find_birthday(const options& o);
+    void keep_birthday();
+    void fail(std::string_view code, const std::string& text);
     void reserve_stored_transactions();
     void tick();
 
@@ -106,6 +140,9 @@ private:
         paychan::bitcoind::print_broadcaster<node, std::function<void(const paychan::txid&, std::string_view)>>;
 
     report& out_;
+    node_use use_;
+    bool regtest_ = false;
+    std::chrono::seconds patience_;
     std::optional<paychan::fee_rate> fixed_rate_;
     boost::asio::io_context io_;
     boost::asio::signal_set signals_{io_};
@@ -124,9 +161,13 @@ private:
     bool caught_up_ = false;
     bool failed_ = false;
     bool stopping_ = false;
-    bool any_refused_ = false;
+    std::optional<std::int32_t> new_birthday_;  // to be stored once the chain was followed from there
+    std::uint64_t birthday_version_ = 0;
+    std::uint64_t steps_ = 0;                                       // of progress
     std::map<paychan::txid, std::vector<std::uint8_t>> under_way_;  // broadcasts whose outcome is awaited
-    std::map<paychan::txid, std::string> last_outcome_;             // what was reported, so that repetitions are silent
+    std::map<paychan::txid, std::vector<std::uint8_t>> unsent_;     // those that reached no network
+    // What was reported, so that repetitions are silent.
+    std::map<paychan::txid, paychan::broadcast_outcome> last_outcome_;
 };
 
 }  // namespace tool

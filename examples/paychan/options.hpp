@@ -20,6 +20,7 @@ struct options {
     std::optional<std::int32_t> birthday;  ///< [blocks] height of the first block that can hold our coins
     std::optional<std::int64_t> fee_rate;  ///< [sat/kvB] in place of the node's estimate
     std::int64_t poll = 1000;              ///< [ms] between looks at the node
+    std::int64_t patience = 60;            ///< [s] for which a node that does not answer is asked again
 
     // serve
     std::string listen;
@@ -35,6 +36,10 @@ struct options {
     std::int64_t amount = 1'000;    ///< [satoshi]
     std::uint64_t window = 86'340;  ///< [s]
     bool settle = false;
+    bool new_channel = false;  ///< although a stored one could be resumed
+
+    // sweep
+    std::string to;  ///< address
 
     // settle, refund, address, demo
     bool all = false;
@@ -51,6 +56,7 @@ int run_settle(const options& o);
 int run_refund(const options& o);
 int run_address(const options& o);
 int run_balance(const options& o);
+int run_sweep(const options& o);
 int run_channels(const options& o);
 
 inline constexpr int exit_done = 0;
@@ -59,6 +65,11 @@ inline constexpr int exit_not_due = 3;
 
 /// What the user got wrong, in one line that says what to do.  main() prints it; exit status 2.
 struct usage_error {
+    std::string text;
+};
+
+/// What went wrong though the options are right, in one line.  main() prints it; exit status 1.
+struct run_error {
     std::string text;
 };
 

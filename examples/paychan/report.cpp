@@ -89,9 +89,14 @@ void report::progress(std::string_view what, std::uint64_t done, std::uint64_t a
 }
 
 void report::error(std::string_view code, const std::string& explanation) {
-    if (json_) return event({{"event", "error"}, {"code", code}, {"explanation", explanation}}, {});
+    error_event({{"event", "error"}, {"code", code}, {"explanation", explanation}},
+                explanation + " (" + std::string(code) + ")");
+}
+
+void report::error_event(const json& object, const std::string& line) {
+    if (json_) return event(object, {});
     end_progress();
-    std::cerr << "paychan: " << explanation << " (" << code << ")" << std::endl;
+    std::cerr << "paychan: " << line << std::endl;
 }
 
 }  // namespace tool

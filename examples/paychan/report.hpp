@@ -44,6 +44,9 @@ public:
 
     /// An error: on standard error, or with --json an event.
     void error(std::string_view code, const std::string& explanation);
+
+    /// An error with more to say than that: the object with --json, else the line on standard error.
+    void error_event(const json& object, const std::string& line);
     void error(const paychan::error& e) { error(paychan::name(e.code), std::string(e.text)); }
 
     [[nodiscard]] bool as_json() const { return json_; }

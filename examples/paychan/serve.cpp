@@ -18,10 +18,12 @@ struct serve_events {
     std::function<void(const event&)> to_book;
     std::function<bool(const txid&)> attached;
     std::function<bool(const txid&)> settle;
+    std::function<void(const txid&)> detach;
 
     void on_event(const event& e) {
         report_event(out, e);
         if (to_book) to_book(e);
+        if (detach && e.kind == event_kind::confirmed) detach(e.channel);
     }
     bool is_attached(const txid& channel) { return attached && attached(channel); }
     bool settle_attached(const txid& channel) { return settle && settle(channel); }
@@ -33,6 +35,7 @@ int run(node& n, report& out, serve_events& events, Book& book, Server& server, 
     server.on_fee_rate(n.rate());
     events.attached = [&](const txid& channel) { return server.is_attached(channel); };
     events.settle = [&](const txid& channel) { return server.settle_attached(channel); };
+    events.detach = [&](const txid& channel) { server.detach(channel); };
     n.hooks().broadcast = [&](const txid& id, broadcast_outcome how, std::string_view why) {
         server.on_broadcast(id, how, why);
         book.on_broadcast(id, how, why);
@@ -54,6 +57,7 @@ int run(node& n, report& out, serve_events& events, Book& book, Server& server, 
     n.io().run_for(std::chrono::seconds(3));  // the last frames
     n.hooks() = {};
     events.attached = events.settle = nullptr;
+    events.detach = nullptr;
     out.event({{"event", "stopped"}}, "stopped");
     return asked ? exit_done : exit_failed;
 }
@@ -75,10 +79,10 @@ int run_serve(const options& o) {
     settings.min_window = o.min_window;
     settings.max_window = o.max_window;
 
-    node n(o, out, store_access::create);
-    serve_events events{out, {}, {}, {}};
+    node n(o, out, {store_access::create, true, true, 32});
+    serve_events events{out, {}, {}, {}, {}};
     server_book book(contracts<multisig_refund>{}, n.store(), n.keys(), n.wallet(), n, events, settings);
-    if (const auto loaded = book.load(); !loaded) throw usage_error{"--store: " + n.store().last_error()};
+    if (const auto loaded = book.load(); !loaded) throw run_error{"--store: " + n.store().last_error()};
     events.to_book = [&](const event& e) { book.on_event(e); };
 
     n.hooks().block = [&](const connected_block& b) { book.on_block(b); };
@@ -86,6 +90,7 @@ int run_serve(const options& o) {
     n.hooks().fee_rate = [&](fee_rate rate) { book.on_fee_rate(rate); };
     book.on_fee_rate(n.rate());
     if (!n.catch_up()) return n.stopping() ? exit_done : exit_failed;
+    n.count_seen_keys();
 
     asio::tcp_server_settings tcp;
     tcp.channel = settings;
@@ -95,7 +100,7 @@ int run_serve(const options& o) {
                                 tcp, asio::use_codec<protobuf_codec>{});
         return run(n, out, events, book, server, at.host);
     } catch (const boost::system::system_error& e) {
-        throw usage_error{"cannot listen on " + o.listen + ": " + e.code().message()};
+        throw run_error{"cannot listen on " + o.listen + ": " + e.code().message()};
     }
 }
 

@@ -91,13 +91,14 @@ public:
         return written;
     }
 
-    /// Broadcasts again what this connection waits for; call it now and then, the network may have been down.
+    /// Broadcasts again what this connection waits for; call it now and then, the network may have been down.  A node that
+    /// was away may have forgotten the contract too: it goes first.
     void rebroadcast() {
-        const txid& channel = channel_.record.terms.contract.id;
-        if (channel_.session.phase == server_phase::broadcasting)
-            (void)detail::broadcast_stored(record_kind::server_contract, channel, store_, broadcaster_,
-                                           frames_.memory());
-        if (channel_.session.phase == server_phase::settling) broadcaster_.broadcast(channel_.session.settlement);
+        const server_phase phase = channel_.session.phase;
+        if (phase != server_phase::broadcasting && phase != server_phase::settling) return;
+        (void)detail::broadcast_stored(record_kind::server_contract, channel_.record.terms.contract.id, store_,
+                                       broadcaster_, frames_.memory());
+        if (phase == server_phase::settling) broadcaster_.broadcast(channel_.session.settlement);
     }
 
     /// Sends CLOSE and ends the connection: the channel goes on elsewhere, or the server stops.  It can be resumed.

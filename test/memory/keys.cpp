@@ -196,3 +196,63 @@ TEST_CASE("networks and seeds do not share channel keys", "[memory][keys]") {
     CHECK_FALSE(*a->peek(key_id{1}) == *c->peek(key_id{1}));
     CHECK(a->peek(key_id{0}).error().code == errc::not_found);
 }
+
+namespace {
+struct counting_store : memory_store {
+    int puts = 0;
+    result<void> put(const record_id& id, std::uint64_t version, bytes_view bytes) {
+        ++puts;
+        return memory_store::put(id, version, bytes);
+    }
+};
+}  // namespace
+
+TEST_CASE("a key store that claims many numbers writes once for all of them", "[memory][keys]") {
+    counting_store store;
+    auto keys = seed_keys<counting_store>::open(seed, network::regtest, store, 32);
+    REQUIRE(keys);
+    std::set<key_id> ids;
+    for (int i = 0; i < 64; ++i) CHECK(ids.insert(*keys->new_key()).second);
+    CHECK(store.puts == 2);
+    CHECK(keys->count() == 64);
+    CHECK(seed_keys<counting_store>::open(seed, network::regtest, store, 0).error().code == errc::invalid_argument);
+}
+
+TEST_CASE("a claim that a crash cut short is never given out again", "[memory][keys]") {
+    memory_store store;
+    std::set<key_id> ids;
+    for (int start = 0; start < 6; ++start) {
+        auto keys = seed_keys<memory_store>::open(seed, network::regtest, store, start % 2 == 0 ? 32u : 1u);
+        REQUIRE(keys);
+        for (int i = 0; i < 5; ++i) CHECK(ids.insert(*keys->new_key()).second);
+    }
+    CHECK(ids.size() == 30);
+}
+
+TEST_CASE("key stores that claim different numbers of keys share one store", "[memory][keys]") {
+    memory_store store;
+    auto many = seed_keys<memory_store>::open(seed, network::regtest, store, 32);
+    auto one = seed_keys<memory_store>::open(seed, network::regtest, store, 1);
+    auto some = seed_keys<memory_store>::open(seed, network::regtest, store, 7);
+    std::set<key_id> ids;
+    // The single keys come first: the claim of 32 must not begin where they were.
+    for (int i = 0; i < 5; ++i) CHECK(ids.insert(*one->new_key()).second);
+    for (int i = 0; i < 100; ++i) {
+        CHECK(ids.insert(*many->new_key()).second);
+        CHECK(ids.insert(*one->new_key()).second);
+        CHECK(ids.insert(*some->new_key()).second);
+    }
+    CHECK(key_bytes(*one, *ids.rbegin()) == key_bytes(*many, *ids.rbegin()));
+}
+
+TEST_CASE("a key that the chain has seen is skipped inside a claim too", "[memory][keys]") {
+    memory_store store;
+    auto keys = seed_keys<memory_store>::open(seed, network::regtest, store, 32);
+    CHECK(*keys->new_key() == key_id{1});
+    REQUIRE(keys->saw(key_id{10}));
+    CHECK(*keys->new_key() == key_id{11});
+    REQUIRE(keys->saw(key_id{40}));
+    CHECK(*keys->new_key() == key_id{41});
+    auto other = seed_keys<memory_store>::open(seed, network::regtest, store, 1);
+    CHECK(*other->new_key() > key_id{41});
+}

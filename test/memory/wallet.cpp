@@ -393,6 +393,41 @@ TEST_CASE("refunds to channel keys are found, spent, and moved to SegWit", "[mem
     CHECK(w.to_segwit(five, memory).error().code == errc::insufficient_funds);
 }
 
+TEST_CASE("a sweep sends coins of both forms, but none that is reserved or not worth its fee", "[memory][wallet]") {
+    world world;
+    seed_wallet w = open_wallet(funding_style::segwit);
+    const auto to_us = [&](std::uint32_t n, funding_style style, std::int64_t value) {
+        const auto script = script_of_address(w.address(n, style)->view(), network::regtest);
+        REQUIRE(script);
+        world.give(script->view(), satoshi{value});
+    };
+    std::vector<std::uint8_t> memory(5000);
+    const auto elsewhere = p2wpkh_script(bytes20{9});
+    CHECK(w.sweep(elsewhere.view(), five, memory).error().code == errc::insufficient_funds);
+    to_us(0, funding_style::segwit, 100'000);
+    to_us(1, funding_style::segwit, 60'000);
+    to_us(0, funding_style::legacy, 30'000);
+    to_us(1, funding_style::legacy, 600);  // at 5 sat/vB its input costs more
+    world.mine(w);
+
+    std::vector<std::uint8_t> contract_memory(5000);
+    REQUIRE(w.fund(contract_script.view(), satoshi{80'000}, five, contract_memory));  // takes the largest
+    const auto swept = w.sweep(elsewhere.view(), five, memory);
+    REQUIRE(swept);
+    const auto tx = parse_transaction(*swept);
+    CHECK(tx->input_count() == 2);
+    CHECK(tx->output_count() == 1);
+    const std::int64_t fee = fee_of(world.chain, *swept);
+    CHECK(tx->output(0)->value == satoshi{90'000 - fee});
+    CHECK(fee >= 5 * static_cast<std::int64_t>(tx->vsize()));
+    CHECK(fee < 6 * static_cast<std::int64_t>(tx->vsize()));
+    CHECK(world.chain.submit(*swept).reason == "");
+    world.mine(w);
+    CHECK(w.balance().reserved == satoshi{100'000});
+    CHECK(w.balance().confirmed == satoshi{600});
+    CHECK(w.sweep(elsewhere.view(), five, memory).error().code == errc::insufficient_funds);
+}
+
 TEST_CASE("change that never comes to be leaves no gap", "[memory][wallet]") {
     world world;
     seed_wallet w = open_wallet();
@@ -471,26 +506,25 @@ constexpr std::size_t two_signatures = 1 + 73 + 73;  // [bytes] of script_sig: t
 
 }  // namespace
 
-TEST_CASE("a settlement that does not pay for itself gets the wallet's coins, and nodes accept it",
+TEST_CASE("a settlement whose payout nodes would not relay gets a coin of the wallet, and nodes accept it",
           "[memory][wallet]") {
     struct variant {
         funding_style style;
         satoshi contract;
         satoshi change;
-        int coins;
         fee_rate rate;
     };
-    // Rates at which so many coins of 18,000 are needed; in the last two the client keeps nothing.
-    const auto v = GENERATE(variant{funding_style::segwit, {1'000'000}, {999'000}, 1, {20'000}},
-                            variant{funding_style::segwit, {1'000'000}, {999'000}, 3, {100'000}},
-                            variant{funding_style::legacy, {1'000'000}, {999'000}, 1, {20'000}},
-                            variant{funding_style::legacy, {1'000'000}, {999'000}, 3, {70'000}},
-                            variant{funding_style::segwit, {20'000}, {0}, 1, {100'000}},
-                            variant{funding_style::legacy, {20'000}, {0}, 1, {90'000}});
+    // The fee leaves less than a payout that nodes relay, and is still less than what was paid with the input; in the
+    // last two the client keeps nothing.
+    const auto v = GENERATE(variant{funding_style::segwit, {1'000'000}, {999'000}, {2'800}},
+                            variant{funding_style::legacy, {1'000'000}, {999'000}, {2'000}},
+                            variant{funding_style::segwit, {1'000}, {0}, {3'200}},
+                            variant{funding_style::legacy, {1'000}, {0}, {2'100}});
+    constexpr int coins = 1;
     poor_settlement s(v.style, v.contract);
-    for (int i = 0; i < v.coins; ++i) s.world_.give(s.server, v.style, satoshi{18'000});
+    for (int i = 0; i < coins; ++i) s.world_.give(s.server, v.style, satoshi{18'000});
     s.world_.mine(s.server);
-    CHECK(s.server.spare() == satoshi{18'000 * v.coins});
+    CHECK(s.server.spare() == satoshi{18'000 * coins});
 
     const satoshi paid{v.contract.value - v.change.value};
     std::vector<std::uint8_t> memory(5000);
@@ -500,7 +534,7 @@ TEST_CASE("a settlement that does not pay for itself gets the wallet's coins, an
     REQUIRE(parsed);
     CHECK(parsed->input(0)->prevout == s.contract);
     CHECK(parsed->input(0)->script_sig.empty());
-    CHECK(parsed->input_count() == static_cast<std::size_t>(1 + v.coins));
+    CHECK(parsed->input_count() == static_cast<std::size_t>(1 + coins));
     CHECK(parsed->output_count() == (v.change.value > 0 ? 2 : 1));
     if (v.change.value > 0) CHECK(parsed->output(0)->value == v.change);
     CHECK(equal(parsed->output(parsed->output_count() - 1)->script_pubkey, s.payout.view()));
@@ -511,10 +545,10 @@ TEST_CASE("a settlement that does not pay for itself gets the wallet's coins, an
     const auto vsize = static_cast<std::int64_t>(parse_transaction(bytes_view(settlement))->vsize());
     const std::int64_t fee = fee_of(s.world_.chain, settlement);
     CHECK(fee * 1000 >= vsize * v.rate.sat_per_kvb);
-    CHECK(fee * 1000 <= (vsize + 2 * (2 + v.coins)) * v.rate.sat_per_kvb + 1000);
+    CHECK(fee * 1000 <= (vsize + 2 * (2 + coins)) * v.rate.sat_per_kvb + 1000);
     CHECK(s.world_.chain.submit(settlement).reason == "");
     s.world_.mine(s.server);
-    CHECK(s.server.balance().confirmed == satoshi{18'000 * v.coins + paid.value - fee});
+    CHECK(s.server.balance().confirmed == satoshi{18'000 * coins + paid.value - fee});
     CHECK(s.server.balance().reserved == satoshi{0});
 }
 
@@ -538,27 +572,28 @@ TEST_CASE("a settlement that is made again takes the same coins, and a rival set
     s.world_.mine(s.server);
     const byte_string draft = s.draft(satoshi{999'000});
     std::vector<std::uint8_t> memory(5000);
-    REQUIRE(s.server.add_fee_inputs({draft, satoshi{1'000}, two_signatures, fee_rate{10'000}}, memory));
+    REQUIRE(s.server.add_fee_inputs({draft, satoshi{1'000}, two_signatures, fee_rate{2'800}}, memory));
     CHECK(s.server.spare() == satoshi{30'000});  // the smallest that does
-    REQUIRE(s.server.add_fee_inputs({draft, satoshi{1'000}, two_signatures, fee_rate{20'000}}, memory));
+    REQUIRE(s.server.add_fee_inputs({draft, satoshi{1'000}, two_signatures, fee_rate{2'900}}, memory));
     CHECK(s.server.spare() == satoshi{30'000});
-    REQUIRE(s.server.add_fee_inputs({draft, satoshi{1'000}, two_signatures, fee_rate{80'000}}, memory));
-    CHECK(s.server.spare() == satoshi{20'000});
-    CHECK(s.server.add_fee_inputs({draft, satoshi{1'000}, two_signatures, fee_rate{400'000}}, memory).error().code ==
-          errc::insufficient_funds);
-    CHECK(s.server.spare() == satoshi{20'000});
+    // Not at a loss: with the input, the fee would be more than what was paid.
+    for (const fee_rate dear : {fee_rate{3'100}, fee_rate{20'000}, fee_rate{400'000}}) {
+        CHECK(s.server.add_fee_inputs({draft, satoshi{1'000}, two_signatures, dear}, memory).error().code ==
+              errc::insufficient_funds);
+        CHECK(s.server.spare() == satoshi{30'000});
+    }
 
     // After a restart too, if the settlement was stored.
     {
-        const auto last = s.server.add_fee_inputs({draft, satoshi{1'000}, two_signatures, fee_rate{80'000}}, memory);
+        const auto last = s.server.add_fee_inputs({draft, satoshi{1'000}, two_signatures, fee_rate{2'900}}, memory);
         REQUIRE(last);
         seed_wallet restarted = open_wallet();
         REQUIRE(restarted.reserve_inputs_of(*last));
         chain_follower network(s.world_.chain, 1);
         network.deliver(restarted);
-        CHECK(restarted.spare() == satoshi{20'000});
+        CHECK(restarted.spare() == satoshi{30'000});
         std::vector<std::uint8_t> again(5000);
-        const auto same = restarted.add_fee_inputs({draft, satoshi{1'000}, two_signatures, fee_rate{80'000}}, again);
+        const auto same = restarted.add_fee_inputs({draft, satoshi{1'000}, two_signatures, fee_rate{2'900}}, again);
         REQUIRE(same);
         CHECK(equal(*same, *last));
     }
@@ -582,7 +617,7 @@ TEST_CASE("a draft that is not a settlement of ours is refused", "[memory][walle
         return other.draft(satoshi{999'000});
     }();
     const auto code = [&](bytes_view tx, satoshi available, bytes_span out) {
-        const auto r = s.server.add_fee_inputs({tx, available, two_signatures, five}, out);
+        const auto r = s.server.add_fee_inputs({tx, available, two_signatures, fee_rate{2'800}}, out);
         return r ? errc::other : r.error().code;
     };
     CHECK(code(foreign, satoshi{1'000}, memory) == errc::invalid_argument);
@@ -592,8 +627,8 @@ TEST_CASE("a draft that is not a settlement of ours is refused", "[memory][walle
     CHECK(s.server.spare() == satoshi{30'000});
     // The draft may lie in the memory that the result is written to.
     std::ranges::copy(good, memory.begin());
-    const auto grown =
-        s.server.add_fee_inputs({bytes_view(memory).first(good.size()), satoshi{1'000}, two_signatures, five}, memory);
+    const auto grown = s.server.add_fee_inputs(
+        {bytes_view(memory).first(good.size()), satoshi{1'000}, two_signatures, fee_rate{2'800}}, memory);
     REQUIRE(grown);
     CHECK(s.world_.chain.submit(s.finish(*grown, satoshi{999'000})).reason == "");
 }

@@ -39,7 +39,8 @@ struct backend_settings {
 };
 
 /// Follower  gets the chain events of policy.hpp: on_block, on_block_disconnected, on_broadcast, on_fee_rate.
-/// Optional: on_node_status(node_status, std::string_view text)   text for people
+/// Optional: on_node_status(node_status, std::string_view text)   text for people; or with the cause between the two,
+///                                                                a const rpc_error&, which counts if unreachable
 ///           on_catch_up(height, tip)                             twice a second while there is much to read
 /// The type may be incomplete until start() is called, so that it can hold a driver that broadcasts through this
 /// backend.
@@ -214,7 +215,10 @@ private:
         const auto key = std::tuple(status, cause.failure, cause.code);
         if (stopped_ || key == reported_) return;
         reported_ = key;
-        if constexpr (requires { follower_.on_node_status(status, text); }) follower_.on_node_status(status, text);
+        if constexpr (requires { follower_.on_node_status(status, cause, text); })
+            follower_.on_node_status(status, cause, text);
+        else if constexpr (requires { follower_.on_node_status(status, text); })
+            follower_.on_node_status(status, text);
     }
 
     template <class F>

@@ -83,16 +83,24 @@ static_assert(KeyStore<memory_keys>);
 /// The KeyStore for real money: key n is the n-th of the seed's channel row, and the store holds how many are given
 /// out, so that the seed is the backup.  Several key stores, also in several processes, may share one seed and one
 /// store: each gets keys of its own.
+/// On disk is the last claim: the record's version is the claim's first number, its bytes are the last.  A claim begins
+/// right after the last one that is known, so a store that refuses what is not newer refuses it if there was another since.
 template <class StoreT>
 class seed_keys {
     static_assert(Store<StoreT>, "the counter of keys is kept in a Store: see policy.hpp");
 
 public:
-    /// store  borrowed; must outlive this
-    /// Fails  invalid_argument (seed not 16 to 64 bytes), corrupt_record (the counter), store_failed.
-    [[nodiscard]] static result<seed_keys> open(bytes_view seed, network net, StoreT& store) {
+    /// store           borrowed; must outlive this
+    /// keys_per_write  how many numbers to claim with one write.  More than 1 spares a server a write for each stranger
+    ///                 who says hello, and skips numbers with each restart: not for a client, whose refunds a wallet
+    ///                 finds by looking only a few numbers ahead.
+    /// Fails           invalid_argument (seed not 16 to 64 bytes, keys_per_write 0), corrupt_record (the counter),
+    ///                 store_failed.
+    [[nodiscard]] static result<seed_keys> open(bytes_view seed, network net, StoreT& store,
+                                                std::uint32_t keys_per_write = 1) {
+        if (keys_per_write == 0) return fail(errc::invalid_argument, "a claim holds one key at least");
         PAYCHAN_TRY(extended_key parent, derive_branch(seed, net, key_branch::channel));
-        seed_keys out(std::move(parent), store);
+        seed_keys out(std::move(parent), store, keys_per_write);
         PAYCHAN_CHECK(out.read_counter());
         return out;
     }
@@ -100,10 +108,16 @@ public:
     /// Fails  store_failed, key_unavailable (2^31 keys are given out, or too many others take keys now: ask again).
     [[nodiscard]] result<key_id> new_key() {
         for (int attempt = 0; attempt < 100; ++attempt) {
-            PAYCHAN_TRY(const bool moved, move_counter(counter_ + 1));
-            if (!moved) continue;
+            if (next_ > last_) {
+                const std::uint32_t first = counter_ + 1;
+                PAYCHAN_TRY(const bool claimed, claim(std::uint64_t{counter_} + keys_per_write_));
+                if (!claimed) continue;
+                next_ = first;
+                last_ = counter_;
+            }
+            const std::uint32_t n = next_++;
             // 1 in 2^127 numbers has no key: it is skipped.
-            if (derive_in_branch(parent_, key_branch::channel, counter_)) return key_id{counter_};
+            if (derive_in_branch(parent_, key_branch::channel, n)) return key_id{n};
         }
         return fail(errc::key_unavailable, "others take keys from this store at the same time: try again");
     }
@@ -118,7 +132,7 @@ public:
         return sign_ecdsa(key, request.digest);
     }
 
-    /// How many keys this process knows to be given out: their numbers are 1 to this.
+    /// The numbers of all keys that this process knows to be given out, or claimed, are 1 to this.
     [[nodiscard]] std::uint32_t count() const { return counter_; }
 
     /// The public key of a number that may not have been given out yet.  Fails  not_found (0, or 2^31 and above).
@@ -132,13 +146,14 @@ public:
     [[nodiscard]] result<void> saw(key_id id) {
         const auto n = static_cast<std::uint64_t>(id);
         if (n == 0 || n >= hardened) return fail(errc::not_found, "there is no key of that number");
-        while (counter_ < n)
-            PAYCHAN_CHECK(move_counter(static_cast<std::uint32_t>(n)));  // grows even when another was faster
+        while (counter_ < n) PAYCHAN_CHECK(claim(n));  // grows even when another was faster
+        next_ = std::max(next_, static_cast<std::uint32_t>(n + 1));
         return {};
     }
 
 private:
-    seed_keys(extended_key parent, StoreT& store) : parent_(std::move(parent)), store_(&store) {}
+    seed_keys(extended_key parent, StoreT& store, std::uint32_t keys_per_write)
+        : parent_(std::move(parent)), store_(&store), keys_per_write_(keys_per_write) {}
 
     static constexpr record_id counter_id{record_kind::key_counter, {}};
 
@@ -149,27 +164,29 @@ private:
         if (!stored) return fail(stored.error());
         reader r(stored->bytes);
         const std::uint32_t n = r.u32();
-        if (!r.done() || n != stored->version || n >= hardened)
+        if (!r.done() || n < stored->version || n >= hardened)
             return fail(errc::corrupt_record, "the counter of keys in the store is damaged");
         counter_ = std::max(counter_, n);
         return {};
     }
 
-    /// True: the counter on disk was below `n` and is `n` now.  False: another key store was faster, and counter_ is
-    /// what it wrote.  The store refuses what is not newer, so no two ever move to the same number.
-    [[nodiscard]] result<bool> move_counter(std::uint32_t n) {
-        if (n >= hardened) return fail(errc::key_unavailable, "all 2^31 keys of this seed are given out");
+    /// True: the numbers from counter_ + 1 to `to` are ours, and counter_ is `to`.  False: another key store was faster,
+    /// and counter_ is what it wrote.
+    [[nodiscard]] result<bool> claim(std::uint64_t to) {
+        to = std::min<std::uint64_t>(to, hardened - 1);
+        if (counter_ >= to) return fail(errc::key_unavailable, "all 2^31 keys of this seed are given out");
         std::array<std::uint8_t, 4> memory{};
         writer w(memory);
-        w.u32(n);
-        const result<void> put = store_->put(counter_id, n, w.written());
+        w.u32(static_cast<std::uint32_t>(to));
+        const result<void> put = store_->put(counter_id, std::uint64_t{counter_} + 1, w.written());
         if (put) {
-            counter_ = n;
+            counter_ = static_cast<std::uint32_t>(to);
             return true;
         }
         if (put.error().code != errc::stale_record) return fail(put.error());
+        const std::uint32_t before = counter_;
         PAYCHAN_CHECK(read_counter());
-        if (counter_ < n) return fail(errc::store_failed, "the store refuses a newer counter of keys");
+        if (counter_ == before) return fail(errc::store_failed, "the store refuses a newer counter of keys");
         return false;
     }
 
@@ -187,7 +204,10 @@ private:
 
     extended_key parent_;
     StoreT* store_;
-    std::uint32_t counter_ = 0;
+    std::uint32_t keys_per_write_;
+    std::uint32_t counter_ = 0;  // the end of the last claim that is known, whoever made it
+    std::uint32_t next_ = 1;     // of our own claim: the next to give out,
+    std::uint32_t last_ = 0;     // and its end
 };
 
 }  // namespace paychan

@@ -202,25 +202,21 @@ public:
     /// Moves all P2PKH coins, such as refunds and change of channels, into one P2WPKH coin that `fund` can use.
     /// Fails  insufficient_funds (there are none, or they are not worth the fee), and as `fund`.
     [[nodiscard]] result<bytes_view> to_segwit(fee_rate rate, bytes_span memory) {
-        PAYCHAN_CHECK(coins_.usable());
-        PAYCHAN_TRY(const fee_rate paid, checked(rate));
         PAYCHAN_TRY(const script_buffer to, change_script(key_branch::segwit_change));
-        spend s;
-        spend_size size;
-        size.add_output(to.view());
-        satoshi total{0};
-        for (const wallet_coin& c : coins_.spendable()) {
-            if (c.form != coin_form::p2pkh || s.coins.size() == max_inputs) continue;
-            s.coins.push_back(c);
-            size.add_coin(c.form);
-            PAYCHAN_TRY(total, add(total, c.value));
-        }
-        PAYCHAN_TRY(const satoshi fee, fee_for(paid, size.vsize()));
-        const satoshi rest{total.value - fee.value};
-        if (s.coins.empty() || rest < dust_limit(to.view()))
-            return fail(errc::insufficient_funds, "there are no P2PKH coins that are worth the fee of moving them");
-        s.outputs.push_back({rest, to.view()});
-        return sign_and_reserve(s, memory);
+        return move_coins(to.view(), rate, memory, [](const wallet_coin& c) { return c.form == coin_form::p2pkh; });
+    }
+
+    /// Sends all coins that can be spent, of both forms and less the fee, to a script of anybody: so the money leaves.
+    /// 500 coins at most, the largest; call it again for the others.
+    /// Fails  insufficient_funds (there are none, or they are not worth the fee), and as `fund`.
+    [[nodiscard]] result<bytes_view> sweep(bytes_view script, fee_rate rate, bytes_span memory) {
+        return move_coins(script, rate, memory, [](const wallet_coin&) { return true; });
+    }
+
+    /// The highest number of a channel key that was given out or that the chain has paid to; 0: none.
+    [[nodiscard]] std::uint32_t highest_channel_key() const {
+        const std::uint32_t unused = coins_.first_unused(key_branch::channel);
+        return unused == 0 ? 0 : unused - 1;
     }
 
 private:
@@ -251,6 +247,34 @@ private:
             return fail(errc::out_of_range,
                         "the fee rate is negative or above 0.1 coins/kvB: nodes take that for a mistake");
         return std::max(rate, min_relay_fee_rate);
+    }
+
+    /// All coins that `which` wants and that bring more than their input costs, into one.
+    template <class Which>
+    [[nodiscard]] result<bytes_view> move_coins(bytes_view to, fee_rate rate, bytes_span memory, Which which) {
+        PAYCHAN_CHECK(coins_.usable());
+        PAYCHAN_TRY(const fee_rate paid, checked(rate));
+        spend s;
+        spend_size size;
+        size.add_output(to);
+        satoshi total{0};
+        PAYCHAN_TRY(satoshi fee, fee_for(paid, size.vsize()));
+        for (const wallet_coin& c : coins_.spendable()) {
+            if (!which(c) || s.coins.size() == max_inputs) continue;
+            spend_size with = size;
+            with.add_coin(c.form);
+            PAYCHAN_TRY(const satoshi fee_with, fee_for(paid, with.vsize()));
+            if (c.value.value <= fee_with.value - fee.value) continue;
+            s.coins.push_back(c);
+            size = with;
+            fee = fee_with;
+            PAYCHAN_TRY(total, add(total, c.value));
+        }
+        const satoshi rest{total.value - fee.value};
+        if (s.coins.empty() || rest < dust_limit(to))
+            return fail(errc::insufficient_funds, "there are no coins that are worth the fee of moving them");
+        s.outputs.push_back({rest, to});
+        return sign_and_reserve(s, memory);
     }
 
     [[nodiscard]] std::string_view shortage() const {

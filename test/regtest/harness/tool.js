@@ -40,6 +40,14 @@ class Tool extends Child {
     }, `event ${wanted}`, ms);
   }
 
+  /** As Child's; rejects if a line was no event. */
+  async exit(ms) {
+    const result = await super.exit(ms);
+    await new Promise(setImmediate);  // the last lines of stdout may still be in readline's hands
+    if (this.broken !== null) throw new Error(`a line that is no JSON event: ${this.broken}\n${this.tail()}`);
+    return result;
+  }
+
   /** All events of this name so far. */
   all(name) { return this.events.filter((event) => event.event === name); }
 }
