@@ -209,6 +209,24 @@ TEST_CASE("the channel opens when the network has the contract, and not before",
     CHECK(w.pays(1));
 }
 
+TEST_CASE("a node that comes back empty is sent the contract before the settlement", "[server]") {
+    world w;
+    REQUIRE(w.open());
+    REQUIRE(w.pays(50'000));
+    w.payee.follower.set_node(chain_follower::node::down);
+    REQUIRE(w.c->settle());
+    talk(w);
+    w.payee.follower.deliver(*w.s);  // unreachable
+    REQUIRE(w.s->phase() == server_phase::settling);
+    w.chain.forget(w.channel());
+    w.payee.follower.set_node(chain_follower::node::up);
+    w.s->rebroadcast();
+    w.run();
+    CHECK(w.payee.events.count(event_kind::settled) == 1);
+    CHECK(w.payee.events.count(event_kind::error) == 0);
+    CHECK(w.chain.spender_in_mempool({w.channel(), 0}));
+}
+
 TEST_CASE("a contract that the network refuses opens nothing, and the client is told", "[server]") {
     world w;
     w.payee.follower.refuse_next("bare-multisig");

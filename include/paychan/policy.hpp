@@ -109,7 +109,7 @@ struct stored_record {
 };
 
 /// Keeps records across crashes.  Any function may fail with corrupt_record too.
-/// put(id, version, bytes)  atomic, and on disk when it returns.  version  0 < version < 2^63
+/// put(id, version, bytes)  atomic, and on disk when it returns.  version  below 2^63
 ///                          Fails  stale_record (this version or a newer one is there: nothing is written),
 ///                                 store_failed (nothing is written, or it is unknown: stop using the record).
 /// get(id, memory)          the latest version, copied into `memory`.  Fails  not_found, too_long (memory), store_failed.

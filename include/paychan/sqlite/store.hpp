@@ -52,7 +52,7 @@ public:
     /// What the last failure was, for people: the file, the fact, and SQLite's or the system's own words.
     [[nodiscard]] std::string last_error() const { return path_ + ": " + detail_.data(); }
 
-    /// version  above 0, below 2^63
+    /// version  below 2^63
     /// Fails  as Store says; too_long (a billion bytes), invalid_argument (version).
     [[nodiscard]] result<void> put(const record_id& id, std::uint64_t version, bytes_view bytes) {
         PAYCHAN_CHECK(check_writable());
@@ -269,8 +269,8 @@ private:
     }
 
     [[nodiscard]] result<void> write(const put_request& r) {
-        if (r.version == 0 || r.version > std::uint64_t{std::numeric_limits<std::int64_t>::max()})
-            return refuse(errc::invalid_argument, "a record's version must be more than 0 and below 2^63");
+        if (r.version > std::uint64_t{std::numeric_limits<std::int64_t>::max()})
+            return refuse(errc::invalid_argument, "a record's version must be below 2^63");
         const use s(put_.get());
         PAYCHAN_CHECK(bind(s.statement, r.id));
         PAYCHAN_CHECK(checked(sqlite3_bind_int64(s.statement, 3, static_cast<std::int64_t>(r.version))));
