@@ -779,46 +779,66 @@ struct never_answered : world {
 };
 }  // namespace
 
-TEST_CASE("a contract that is refused and never opened a channel is forgotten at once", "[book]") {
+TEST_CASE("a contract that is refused and never opened a channel is forgotten after six blocks, not before", "[book]") {
     never_answered w;
-    SECTION("refused") {
+    w.chain.forget(w.id);
+    const auto pass = [&](int blocks) {
+        for (int i = 0; i < blocks; ++i) {
+            w.chain.mine(1, p2pkh_script({}).view());
+            w.payee.follower.deliver(w.book);
+            w.book.tick(w.clock.now());
+        }
+    };
+    pass(1);
+    const auto refuse = [&] {
         w.book.on_broadcast(w.id, broadcast_outcome::refused, "bad-txns-inputs-missingorspent");
+    };
+    SECTION("refused") {
+        refuse();
+        pass(5);  // another node may be a block ahead of ours, or its mempool fuller: the client may come back
+        CHECK(w.told.heard.empty());
+        CHECK(w.records() == 2);
+        pass(1);
         CHECK(w.told.names() == "buried");
         CHECK(w.told.last(event_kind::buried).channel == w.id);
         CHECK(w.book.size() == 0);
         CHECK(w.records() == 0);
-        w.book.on_broadcast(w.id, broadcast_outcome::refused, "again");
-        w.book.tick(w.clock.now());
+        refuse();
+        pass(1);
         CHECK(w.told.names() == "buried");
     }
-    SECTION("not while a connection holds it, which tells its peer and lets go") {
+    SECTION("not while a connection holds it") {
         w.told.attached.push_back(w.id);
-        w.book.on_broadcast(w.id, broadcast_outcome::refused, "bad-txns-inputs-missingorspent");
+        refuse();
+        pass(10);
         CHECK(w.told.heard.empty());
         CHECK(w.records() == 2);
     }
     SECTION("not when it is in a block") {
+        refuse();
         REQUIRE(w.chain.submit(stored_bytes(w.payee.disk, record_kind::server_contract, w.id)).accepted);
-        w.chain.mine(1, p2pkh_script({}).view());
-        w.payee.follower.deliver(w.book);
-        w.book.on_broadcast(w.id, broadcast_outcome::refused, "txn-already-known");
+        pass(10);
         CHECK(w.told.heard.empty());
         CHECK(w.records() == 2);
     }
-    SECTION("not when it is accepted, or nobody answers, or another one is refused") {
+    SECTION("not when it is accepted after all, or nobody answers, or another one is refused") {
+        refuse();
         w.book.on_broadcast(w.id, broadcast_outcome::accepted, "");
         w.book.on_broadcast(w.id, broadcast_outcome::unreachable, "");
         w.book.on_broadcast(txid{bytes32{9}}, broadcast_outcome::refused, "");
+        pass(10);
         CHECK(w.told.heard.empty());
         CHECK(w.records() == 2);
     }
     SECTION("a deletion that fails is done later") {
+        refuse();
+        pass(5);
         w.payee.plan = {call::store_erase, fault::fails, GENERATE(0, 1, 2), false};
-        w.book.on_broadcast(w.id, broadcast_outcome::refused, "bad-txns-inputs-missingorspent");
+        pass(1);
         REQUIRE(w.payee.plan.hit);
         CHECK(w.told.heard.empty());
         CHECK(w.book.size() == 1);
-        w.book.on_broadcast(w.id, broadcast_outcome::refused, "bad-txns-inputs-missingorspent");
+        pass(1);
         CHECK(w.told.names() == "buried");
         CHECK(w.records() == 0);
     }
@@ -826,10 +846,13 @@ TEST_CASE("a contract that is refused and never opened a channel is forgotten at
         REQUIRE(w.open(satoshi{0}));  // the book is told nothing of it
         REQUIRE(w.pays(10));
         w.reconnect();
-        w.book.on_broadcast(w.id, broadcast_outcome::refused, "bad-txns-inputs-missingorspent");
+        w.chain.forget(w.id);
+        refuse();
+        CHECK(load_record(w.payee.disk, record_kind::server_channel, w.id)->stage == channel_stage::unbacked);
+        w.payee.follower.set_node(chain_follower::node::down);  // it is not offered again
+        w.book.tick(w.clock.now());
         CHECK(w.told.heard.empty());
         CHECK(w.records() == 2);
-        CHECK(load_record(w.payee.disk, record_kind::server_channel, w.id)->stage == channel_stage::unbacked);
     }
 }
 
@@ -846,7 +869,7 @@ struct events_beside : event_log {
 };
 }  // namespace
 
-TEST_CASE("a refusal is told to the connection first, and then the book forgets or marks the channel", "[book]") {
+TEST_CASE("a refusal is told to the connection first, and then the book counts or marks the channel", "[book]") {
     world w;
     events_beside told(w);
     server_book book(v1{}, w.payee.store, w.payee.keys, w.payee.wallet, w.payee.network, told, w.server_settings);
@@ -860,6 +883,14 @@ TEST_CASE("a refusal is told to the connection first, and then the book forgets 
         REQUIRE(w.c->connect(satoshi{1'000'000}));
         run();
         CHECK(w.payee.events.names() == "stored error closed");
+        REQUIRE(book.size() == 1);
+        w.chain.mine(1, p2pkh_script({}).view());  // a height to count from
+        run();
+        w.payee.follower.refuse_next("bad-txns-inputs-missingorspent");
+        book.on_broadcast(w.channel(), broadcast_outcome::refused, "bad-txns-inputs-missingorspent");
+        w.chain.mine(6, p2pkh_script({}).view());
+        run();
+        book.tick(w.clock.now());
         CHECK(told.names() == "buried");
         CHECK(book.size() == 0);
         CHECK(stored_channels(w.payee.disk, record_kind::server_channel).empty());

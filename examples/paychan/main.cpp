@@ -145,6 +145,10 @@ int main(int argc, char** argv) {
         ->check(CLI::Range(std::uint64_t{0}, std::uint64_t{1'000'000'000}))
         ->type_name("N");
     pay->add_option("--amount", o.amount, "[satoshi] each")->required()->check(money)->type_name("SAT");
+    pay->add_option("--max-first-payment", o.max_first_payment, "[satoshi] the most that opening the channel may cost")
+        ->capture_default_str()
+        ->check(money)
+        ->type_name("SAT");
     pay->add_option("--window", o.window, "[s] how long the channel shall live")
         ->capture_default_str()
         ->check(CLI::Range(600, 31'536'000))

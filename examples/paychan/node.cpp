@@ -311,6 +311,7 @@ void node::on_node_status(bitcoind::node_status status, const bitcoind::rpc_erro
             caught_up_ = true;
             return keep_birthday();
         case waiting:
+            if (use_.patient) return tell("waiting", words);  // a node that is rebuilding its chain gets there
             tell("waiting", {});
             return fail("not_found", words + ": start again when it has more blocks, or with a lower --birthday");
         case unreachable:

@@ -33,8 +33,9 @@ struct options {
     std::string connect;
     std::int64_t channel = 1'000'000;  ///< [satoshi]
     std::uint64_t payments = 1;
-    std::int64_t amount = 1'000;    ///< [satoshi]
-    std::uint64_t window = 86'340;  ///< [s]
+    std::int64_t amount = 1'000;              ///< [satoshi]
+    std::int64_t max_first_payment = 10'000;  ///< [satoshi]
+    std::uint64_t window = 86'340;            ///< [s]
     bool settle = false;
     bool new_channel = false;  ///< although a stored one could be resumed
 

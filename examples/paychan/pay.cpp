@@ -2,6 +2,7 @@
 #include "channel_events.hpp"
 #include "node.hpp"
 #include "paychan/asio/tcp_client.hpp"
+#include "paychan/book.hpp"
 #include "paychan/channel/multisig_refund.hpp"
 #include "paychan/protobuf/codec.hpp"
 
@@ -112,12 +113,19 @@ int run_pay(const options& o) {
     const host_and_port to = parse_host_and_port(o.connect, "--connect");
     node n(o, out, {store_access::create});
     if (n.prints()) throw usage_error{"pay needs a node to find its coins: --chain rpc:http://USER:PASS@HOST:PORT"};
+    // What the server settled while we were away is not to be resumed: the blocks tell.
+    ignore_events nobody;
+    client_book book(n.store(), n, nobody);
+    if (!book.load()) throw run_error{"--store: " + n.store().last_error()};
+    n.hooks().block = [&](const connected_block& b) { book.on_block(b); };
+    n.hooks().block_disconnected = [&](std::int32_t height) { book.on_block_disconnected(height); };
     if (!n.catch_up()) return exit_failed;
     n.count_seen_keys();
 
     pay_events events{out};
     asio::tcp_client_settings settings;
     settings.channel.time_window = o.window;
+    settings.channel.max_min_payment = satoshi{o.max_first_payment};
     int status = exit_failed;
     {
         asio::tcp_client payer(n.io().get_executor(), contracts<multisig_refund>{}, n.clock(), n.keys(), n.store(),

@@ -18,12 +18,12 @@ struct serve_events {
     std::function<void(const event&)> to_book;
     std::function<bool(const txid&)> attached;
     std::function<bool(const txid&)> settle;
-    std::function<void(const txid&)> detach;
+    std::function<void(const txid&, const txid&)> detach;
 
     void on_event(const event& e) {
         report_event(out, e);
         if (to_book) to_book(e);
-        if (detach && e.kind == event_kind::confirmed) detach(e.channel);
+        if (detach && e.kind == event_kind::confirmed) detach(e.channel, e.closing);
     }
     bool is_attached(const txid& channel) { return attached && attached(channel); }
     bool settle_attached(const txid& channel) { return settle && settle(channel); }
@@ -35,7 +35,7 @@ int run(node& n, report& out, serve_events& events, Book& book, Server& server, 
     server.on_fee_rate(n.rate());
     events.attached = [&](const txid& channel) { return server.is_attached(channel); };
     events.settle = [&](const txid& channel) { return server.settle_attached(channel); };
-    events.detach = [&](const txid& channel) { server.detach(channel); };
+    events.detach = [&](const txid& channel, const txid& closing) { server.detach(channel, closing); };
     n.hooks().broadcast = [&](const txid& id, broadcast_outcome how, std::string_view why) {
         server.on_broadcast(id, how, why);
         book.on_broadcast(id, how, why);

@@ -15,8 +15,9 @@ inline constexpr std::int32_t burial_depth = 100;  // [blocks] a reorganisation 
 
 /// How the book acts, beyond what server_settings say.
 struct book_settings {
-    std::int32_t burial = burial_depth;  ///< [blocks] from the closing transaction's on, before the records are deleted
-    std::int64_t stillborn_age = 604'800;  ///< [s] past the expiry, after which a channel that never opened is deleted
+    std::int32_t burial = burial_depth;    ///< [blocks] from the closing transaction's on, before records are deleted
+    std::int32_t refused_depth = 6;        ///< [blocks] after which a refused contract that never opened is forgotten
+    std::int64_t stillborn_age = 604'800;  ///< [s] past the expiry, after which any channel without a contract is
 };
 
 namespace detail {
@@ -101,6 +102,7 @@ protected:
         std::int32_t contract_height = 0;
         std::int32_t closing_height = 0;
         std::int32_t broadcast_at = never;  // height at which it was broadcast last
+        std::int32_t refused_at = never;    // height at which the network refused the contract first
         bool refused = false;               // the last broadcast was refused: build it anew
         bool told = false;                  // the application heard of it
         bool reported = false;              // an error is told once, not with every block
@@ -113,7 +115,7 @@ protected:
             // A connection that still holds the channel could write its record anew after the deletion.
             const bool over =
                 e.closing_height != 0 && height_ - e.closing_height + 1 >= settings_.burial && !is_attached(id);
-            if ((!over && !is_stillborn(e)) || !erase_records(id)) {
+            if ((!over && !is_stillborn(e)) || is_attached(id) || !erase_records(id)) {
                 ++i;
                 continue;
             }
@@ -125,23 +127,16 @@ protected:
         }
     }
 
-    /// A server's channel that never opened, and whose contract is in no block long after the refund came free: strangers
-    /// could fill the store with such.  A client's record is kept, for its contract may be somewhere.
+    /// A server's channel without a contract in any block: refused by the network some blocks ago and never opened, or long
+    /// past its expiry.  Strangers could fill the store with such.  A client's record is kept, for its contract may be
+    /// somewhere.
     [[nodiscard]] bool is_stillborn(const entry& e) const {
-        return kind_ == record_kind::server_channel && height_ != 0 && e.stage == channel_stage::contract_stored &&
-               e.contract_height == 0 && e.closing_height == 0 && median_time_ > e.expiry + settings_.stillborn_age;
-    }
-
-    /// Deletes one channel's records at once.  False when that failed: it is done again with the next tick.
-    [[nodiscard]] bool forget(const txid& id) {
-        const auto i = entries_.find(id);
-        if (i == entries_.end() || !erase_records(id)) return false;
-        event told{event_kind::buried};
-        told.channel = id;
-        deadlines_.erase({i->second.expiry, id});
-        entries_.erase(i);
-        events_.on_event(told);
-        return true;
+        const bool unopened = e.stage == channel_stage::contract_stored;
+        if (kind_ != record_kind::server_channel || height_ == 0 || e.contract_height != 0 || e.closing_height != 0 ||
+            (!unopened && e.stage != channel_stage::unbacked))
+            return false;
+        if (unopened && e.refused_at != never && height_ - e.refused_at >= settings_.refused_depth) return true;
+        return median_time_ > e.expiry + settings_.stillborn_age;
     }
 
     [[nodiscard]] bool is_attached(const txid& id) {
@@ -278,8 +273,8 @@ public:
             if (expiry + -settings_.settle_margin > latest) break;  // in order of expiry: no later one is due
             auto& e = this->entries_[id];
             if (e.stage == channel_stage::settling || e.broadcast_at == this->height_) continue;
-            // It never opened, and there is no contract to collect from.
-            if (never_opened(e) && this->height_ != 0) continue;
+            // There is no contract to collect from, yet.
+            if (lacks_contract(e) && this->height_ != 0) continue;
             if (settle_attached(id))
                 e.broadcast_at = this->height_;
             else if (const auto settled = settle(id); !settled)
@@ -343,19 +338,20 @@ public:
     void on_fee_rate(fee_rate rate) { rate_ = rate; }
 
 private:
-    /// A channel whose contract is in no block, on which nothing was ever acked.
-    [[nodiscard]] static bool never_opened(const typename base::entry& e) {
-        return e.stage == channel_stage::contract_stored && e.contract_height == 0;
+    /// A channel that has no contract, as far as is known.
+    [[nodiscard]] static bool lacks_contract(const typename base::entry& e) {
+        return e.contract_height == 0 &&
+               (e.stage == channel_stage::contract_stored || e.stage == channel_stage::unbacked);
     }
 
-    /// The network refuses a contract: without one, a channel that never opened is nothing to keep, and strangers could fill
-    /// the store with such; one that was open takes no payments until the network thinks better of it.
+    /// The network refuses a contract: a channel that was open takes no payments until the network thinks better of it.
     void on_contract(const txid& id, typename base::entry& e, broadcast_outcome outcome) {
-        if (outcome != broadcast_outcome::refused || e.contract_height != 0 || this->is_attached(id)) return;
+        if (outcome == broadcast_outcome::accepted) e.refused_at = base::never;
+        if (outcome != broadcast_outcome::refused || e.contract_height != 0) return;
+        if (e.refused_at == base::never) e.refused_at = this->height_;
+        if (this->is_attached(id)) return;
         this->add(id);  // a connection may have changed it
-        if (never_opened(e)) {
-            (void)this->forget(id);
-        } else if (e.stage == channel_stage::open) {
+        if (e.stage == channel_stage::open) {
             auto record = load_record(this->store_, this->kind_, id);
             if (!record) return this->report_once(id, e, record.error());
             record->stage = channel_stage::unbacked;

@@ -107,11 +107,17 @@ public:
     /// True when a connection uses this channel.
     [[nodiscard]] bool is_attached(const txid& channel) { return find_attached(channel) != nullptr; }
 
-    /// Sends CLOSE on the connection that uses a channel, if there is one: its contract was spent, and payments on it would be
-    /// worth nothing.  Pass every `confirmed` of a server_book on.
-    void detach(const txid& channel) {
-        outside_of_drivers([this, channel] {
-            if (connection* const c = find_attached(channel)) c->driver.close();
+    /// Ends the connection that uses a channel, if there is one: its contract was spent, and payments on it would be worth
+    /// nothing.  Pass every `confirmed` of a server_book on.  closing  what spent it
+    void detach(const txid& channel, const txid& closing) {
+        outside_of_drivers([this, channel, closing] {
+            connection* const c = find_attached(channel);
+            if (c == nullptr) return;
+            const bool ours = c->driver.phase() == server_phase::settling && c->driver.record().closing == closing;
+            if (ours)
+                c->driver.on_broadcast(closing, broadcast_outcome::accepted);  // a block is as good as a mempool
+            else
+                c->driver.close();
         });
     }
 
