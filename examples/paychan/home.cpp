@@ -158,7 +158,7 @@ int run_sweep(const options& o) {
     report out(o.json);
     const network net = network_of(o);
     const auto to = need(script_of_address(o.to, net), "--to");
-    node n(o, out, {store_access::existing});
+    node n(o, out, {store_access::create});
     if (n.prints()) throw usage_error{"sweep needs a node to find the coins: --chain rpc:http://USER:PASS@HOST:PORT"};
     if (!n.catch_up()) return exit_failed;
     const wallet_balance b = n.wallet().balance();
