@@ -220,13 +220,13 @@ void check_codec_on_corners() {
     }
     SECTION("a message is written at the start of the memory, and not when that is too small") {
         std::array<std::uint8_t, 6> memory;
-        const auto got = codec.encode(wire::payment_ack{bytes_view(memory).first(0)}, memory);
+        const auto got = codec.encode(wire::payment_ack{bytes_view(memory).first(0), {}}, memory);
         REQUIRE(got);
         CHECK(got->data() == memory.data());
         CHECK((bytes(got->begin(), got->end()) == bytes{0x08, 0x0b, 0x5a, 0x02, 0x0a, 0x00}));
         for (std::size_t size = 0; size < 6; ++size) {
             const auto less =
-                codec.encode(wire::payment_ack{bytes_view(memory).first(0)}, bytes_span(memory).first(size));
+                codec.encode(wire::payment_ack{bytes_view(memory).first(0), {}}, bytes_span(memory).first(size));
             REQUIRE(!less);
             CHECK(less.error().code == errc::too_long);
         }
@@ -250,6 +250,201 @@ void check_codec_on_corners() {
             const auto out = codec.encode(*got, memory);
             REQUIRE(out);
             CHECK(equal(*out, frame));
+        }
+    }
+}
+
+/// A frame that has extension fields: what it means, and what a peer without the extensions reads in it.
+struct extended_frame {
+    bytes frame;            ///< fields in the order of their numbers
+    wire::message meaning;  ///< points into static memory
+    bytes without;          ///< the same frame without the fields numbered from 1000
+};
+
+/// Worked out by hand from protobuf's encoding: a field begins with the varint of number << 3 | wire type, so that
+/// 1000 is c0 3e (varint) or c2 3e (bytes), 1001 is c8 3e (varint), 1002 is d2 3e (bytes).
+inline std::vector<extended_frame> extended_frames() {
+    static const bytes hash(32, 0xab);
+    static const bytes signature{0x30, 0x01, 0x83};
+    static const bytes info{0x68, 0x69};
+    static const bytes big(200, 0x5a);
+    const bytes window{0x20, 0xc4, 0xa2, 0x05};                       // 86,340
+    const bytes at{0xc8, 0x3e, 0x80, 0xe2, 0xcf, 0xaa, 0x06};         // 1,700,000,000
+    const bytes proof = bytes{0xd2, 0x3e, 0x03, 0x30, 0x01, 0x83};    // signature
+    const bytes start{0x08, 0x02, 0x10, 0x00};                        // major 2, minor 0
+    const bytes resumes = start + bytes{0x1a, 0x20} + hash + window;  // 42 bytes
+    const bytes announces{0x08, 0x01, 0x12, 0x0b, 0x08, 0x02, 0x10, 0x00};
+    const auto version = [](std::optional<bytes_view> id, std::optional<std::uint64_t> extensions,
+                            std::optional<std::uint64_t> time, std::optional<bytes_view> by) {
+        return wire::client_version{2, 0, id, 86'340, extensions, time, by};
+    };
+    const auto open = [](std::uint64_t change, bytes_view by) {
+        return wire::channel_open{wire::resume_state{change, by}};
+    };
+    const auto none = std::nullopt;
+    const bytes plain_version = bytes{0x08, 0x01, 0x12, 0x08} + start + window;
+    const bytes plain_resume = bytes{0x08, 0x01, 0x12, 0x2a} + resumes;
+    const bytes plain_open{0x08, 0x07};
+    const bytes plain_ack{0x08, 0x0b, 0x5a, 0x00};
+    return {
+        // ClientVersion: each alone, all, with a value of 0 and of 0 bytes, which is not the same as none
+        {announces + window + bytes{0xc0, 0x3e, 0x01}, version(none, 1, none, none), plain_version},
+        {announces + window + bytes{0xc0, 0x3e, 0x00}, version(none, 0, none, none), plain_version},
+        {bytes{0x08, 0x01, 0x12, 0x14} + start + window + bytes{0xc0, 0x3e} + repeat({0xff}, 9) + bytes{0x01},
+         version(none, ~std::uint64_t{0}, none, none), plain_version},
+        {bytes{0x08, 0x01, 0x12, 0x0f} + start + window + at, version(none, none, 1'700'000'000, none), plain_version},
+        {bytes{0x08, 0x01, 0x12, 0x0e} + start + window + proof, version(none, none, none, signature), plain_version},
+        {announces + window + bytes{0xd2, 0x3e, 0x00}, version(none, none, none, bytes_view{}), plain_version},
+        {bytes{0x08, 0x01, 0x12, 0x3a} + resumes + bytes{0xc0, 0x3e, 0x01} + at + proof,
+         version(hash, 1, 1'700'000'000, signature), plain_resume},
+        // CHANNEL_OPEN
+        {{0x08, 0x07, 0xc2, 0x3e, 0x09, 0x08, 0xe0, 0xa7, 0x12, 0x12, 0x03, 0x30, 0x01, 0x83},
+         open(300'000, signature),
+         plain_open},
+        {{0x08, 0x07, 0xc2, 0x3e, 0x04, 0x08, 0x00, 0x12, 0x00}, open(0, {}), plain_open},
+        {bytes{0x08, 0x07, 0xc2, 0x3e, 0xcd, 0x01, 0x08, 0x01, 0x12, 0xc8, 0x01} + big, open(1, big), plain_open},
+        // PaymentAck
+        {{0x08, 0x0b, 0x5a, 0x05, 0xc0, 0x3e, 0xb8, 0x91, 0x02}, wire::payment_ack{none, 35'000}, plain_ack},
+        {{0x08, 0x0b, 0x5a, 0x03, 0xc0, 0x3e, 0x00}, wire::payment_ack{none, 0}, plain_ack},
+        {{0x08, 0x0b, 0x5a, 0x09, 0x0a, 0x02, 0x68, 0x69, 0xc0, 0x3e, 0xb8, 0x91, 0x02},
+         wire::payment_ack{info, 35'000},
+         {0x08, 0x0b, 0x5a, 0x04, 0x0a, 0x02, 0x68, 0x69}},
+    };
+}
+
+/// The extension fields.  Source: proto/paymentchannel.proto, and libprotobuf, on which this runs as well.
+template <class Codec>
+void check_codec_on_extensions() {
+    Codec codec;
+    std::array<std::uint8_t, wire::max_frame_size> memory;
+    const auto verdict = [&](const bytes& frame) {
+        const auto got = codec.decode(frame);
+        return got ? errc{0} : got.error().code;
+    };
+    const auto ok = errc{0};
+    const auto encoded = [&](const wire::message& m) {
+        const auto out = codec.encode(m, memory);
+        return out ? bytes(out->begin(), out->end()) : bytes{};
+    };
+    const auto open = [&](const bytes& frame) {
+        const auto got = codec.decode(frame);
+        const auto* m = got ? std::get_if<wire::channel_open>(&*got) : nullptr;
+        return m && m->resumed ? wire::resume_state{m->resumed->client_change_value, m->resumed->signature}
+                               : wire::resume_state{99, {}};
+    };
+
+    SECTION("each extension field is written and read") {
+        for (const auto& e : extended_frames()) {
+            CAPTURE(e.frame);
+            CHECK((encoded(e.meaning) == e.frame));
+            const auto got = codec.decode(e.frame);
+            REQUIRE(got);
+            CHECK((*got == e.meaning));
+        }
+    }
+    SECTION("the bytes of a peer without the extensions say nothing in their place, and stay as they were") {
+        for (const auto& e : extended_frames()) {
+            CAPTURE(e.without);
+            const auto got = codec.decode(e.without);
+            REQUIRE(got);
+            if (const auto* m = std::get_if<wire::client_version>(&*got)) {
+                CHECK(!m->extensions);
+                CHECK(!m->resume_time);
+                CHECK(!m->resume_signature);
+            } else if (const auto* o = std::get_if<wire::channel_open>(&*got)) {
+                CHECK(!o->resumed);
+            } else {
+                CHECK(!std::get<wire::payment_ack>(*got).paid);
+            }
+            const bytes empty_ack{0x08, 0x0b, 0x5a, 0x00};  // read as without a body, which is how that is written
+            CHECK((encoded(*got) == (e.without == empty_ack ? bytes{0x08, 0x0b} : e.without)));
+        }
+    }
+    SECTION("what the server has of a resumed channel is there whole or the frame is malformed") {
+        CHECK(verdict({0x08, 0x07, 0xc2, 0x3e, 0x00}) == errc::malformed);
+        CHECK(verdict({0x08, 0x07, 0xc2, 0x3e, 0x02, 0x08, 0x05}) == errc::malformed);
+        CHECK(verdict({0x08, 0x07, 0xc2, 0x3e, 0x03, 0x12, 0x01, 0xaa}) == errc::malformed);
+        CHECK(verdict({0x08, 0x07, 0xc2, 0x3e, 0x05, 0x08, 0x05, 0x12, 0x01, 0xaa}) == ok);
+        CHECK(verdict({0x08, 0x07, 0xc2, 0x3e, 0x06, 0x08, 0x05, 0x12, 0x01, 0xaa}) == errc::malformed);  // cut off
+        CHECK(verdict({0x08, 0x07, 0xc2, 0x3e, 0x04, 0x08, 0x05, 0x12, 0x01, 0xaa}) == errc::malformed);  // too short
+        CHECK(verdict({0x08, 0x07, 0xc2, 0x3e, 0x05, 0x0a, 0x01, 0x05, 0x12, 0x00}) == errc::malformed);  // wire type
+    }
+    SECTION("it may come in pieces, and the last of its fields counts") {
+        CHECK(open({0x08, 0x07, 0xc2, 0x3e, 0x02, 0x08, 0x05, 0xc2, 0x3e, 0x03, 0x12, 0x01, 0xaa}) ==
+              wire::resume_state{5, bytes_view(bytes{0xaa})});
+        CHECK(open({0xc2, 0x3e, 0x05, 0x08, 0x05, 0x12, 0x01, 0xaa, 0xc2, 0x3e, 0x02, 0x08, 0x04, 0x08, 0x07}) ==
+              wire::resume_state{4, bytes_view(bytes{0xaa})});
+        CHECK(open({0x08, 0x07, 0xc2, 0xbe, 0x80, 0x00, 0x05, 0x12, 0x01, 0xaa, 0x08, 0x05}) ==
+              wire::resume_state{5, bytes_view(bytes{0xaa})});  // its tag padded
+        CHECK(open({0x08, 0x07, 0xc2, 0x3e, 0x08, 0x08, 0x05, 0x12, 0x01, 0xaa, 0xc0, 0x3e, 0x07}) ==
+              wire::resume_state{5, bytes_view(bytes{0xaa})});  // unknown fields in it are skipped
+    }
+    SECTION("with another type than CHANNEL_OPEN it has to be complete, and is not used") {
+        const bytes resumed{0xc2, 0x3e, 0x05, 0x08, 0x05, 0x12, 0x01, 0xaa};
+        const bytes cut_short{0xc2, 0x3e, 0x02, 0x08, 0x05};
+        const bytes version_2{0x08, 0x02, 0x1a, 0x02, 0x08, 0x02};
+        CHECK((codec.decode(version_2 + resumed) == wire::message{wire::server_version{2, 0}}));
+        CHECK((codec.decode(resumed + bytes{0x08, 0x09}) == wire::message{wire::close{}}));
+        CHECK((codec.decode(bytes{0x08, 0x0b} + resumed) == wire::message{wire::payment_ack{}}));
+        CHECK(verdict(bytes{0x08, 0x02} + resumed) == errc::syntax_error);  // it does not stand for another's body
+        CHECK(verdict(version_2 + cut_short) == errc::malformed);
+        CHECK((codec.decode(bytes{0x08, 0x07, 0x5a, 0x03, 0xc0, 0x3e, 0x05}) == wire::message{wire::channel_open{}}));
+    }
+    SECTION("an extension field of another wire type, or in another message, is an unknown field") {
+        const auto is = [&](const bytes& frame, const wire::message& m) { return codec.decode(frame) == m; };
+        CHECK(is({0x08, 0x07, 0xc0, 0x3e, 0x05}, wire::channel_open{}));
+        CHECK(is({0x08, 0x07, 0xc3, 0x3e, 0x08, 0x05, 0xc4, 0x3e}, wire::channel_open{}));
+        CHECK(is({0x08, 0x07, 0xc5, 0x3e, 1, 2, 3, 4}, wire::channel_open{}));
+        CHECK(is({0x08, 0x0b, 0x5a, 0x04, 0xc2, 0x3e, 0x01, 0x05}, wire::payment_ack{}));
+        CHECK(is({0x08, 0x0b, 0x5a, 0x0a, 0xc1, 0x3e, 1, 2, 3, 4, 5, 6, 7, 8}, wire::payment_ack{}));
+        CHECK(is({0x08, 0x02, 0x1a, 0x05, 0x08, 0x02, 0xc0, 0x3e, 0x01}, wire::server_version{2, 0}));
+        const auto client = [&](const bytes& more) {
+            const bytes body = bytes{0x08, 0x02} + more;
+            return bytes{0x08, 0x01, 0x12, static_cast<std::uint8_t>(body.size())} + body;
+        };
+        const wire::client_version plain{2, 0, {}, 86'340, {}, {}, {}};
+        CHECK(is(client({0xc2, 0x3e, 0x01, 0x01}), plain));
+        CHECK(is(client({0xca, 0x3e, 0x01, 0x01}), plain));
+        CHECK(is(client({0xd0, 0x3e, 0x01}), plain));
+        CHECK(is(client({0xd8, 0x3e, 0x01}), plain));  // 1003
+        CHECK(is(client({0xb8, 0x3e, 0x01}), plain));  // 999
+        CHECK(verdict(client({0xc0, 0x3e})) == errc::malformed);
+        CHECK(verdict(client({0xd2, 0x3e, 0x02, 0x01})) == errc::malformed);
+    }
+    SECTION("the last of a repeated extension field counts, to 64 bits") {
+        const auto paid = [&](const bytes& body) {
+            const auto got = codec.decode(bytes{0x08, 0x0b, 0x5a, static_cast<std::uint8_t>(body.size())} + body);
+            return got ? std::get<wire::payment_ack>(*got).paid.value_or(98) : 99;
+        };
+        CHECK(paid({0xc0, 0x3e, 0x05, 0xc0, 0x3e, 0x04}) == 4);
+        CHECK(paid({0xc0, 0x3e, 0x05, 0xc2, 0x3e, 0x01, 0x04}) == 5);
+        CHECK(paid(bytes{0xc0, 0x3e} + repeat({0xff}, 9) + bytes{0x01}) == ~std::uint64_t{0});
+        CHECK(paid(bytes{0xc0, 0x3e} + repeat({0xff}, 9) + bytes{0x7f}) == ~std::uint64_t{0});
+        CHECK(paid(bytes{0xc0, 0x3e} + repeat({0xff}, 10) + bytes{0x01}) == 99);
+        CHECK(paid(bytes{0xc0, 0xbe, 0x80, 0x80, 0x00, 0x05}) == 5);
+        CHECK(paid(bytes{0xc0, 0xbe, 0x80, 0x80, 0x80, 0x00, 0x05}) == 99);
+    }
+    SECTION("a field whose number differs from an extension's by a power of two is another one") {
+        // 1000 + 2^k, and 1000 - 512: what a set of 32 or 64 bits, or a cut tag, would take for the same.
+        for (const bytes& t : std::vector<bytes>{{0xc0, 0x1e},
+                                                 {0xc0, 0x40},
+                                                 {0xc0, 0x42},
+                                                 {0xc0, 0x7e},
+                                                 {0xc0, 0xbe, 0x01},
+                                                 {0xc0, 0xbe, 0x80, 0x80, 0x01}}) {
+            const bytes body = t + bytes{0x05};
+            const bytes frame = bytes{0x08, 0x0b, 0x5a, static_cast<std::uint8_t>(body.size())} + body;
+            CHECK((codec.decode(frame) == wire::message{wire::payment_ack{}}));
+        }
+    }
+    SECTION("a message with extension fields that does not fit is not written") {
+        for (const auto& e : extended_frames()) {
+            for (std::size_t size = 0; size < e.frame.size(); ++size) {
+                const auto less = codec.encode(e.meaning, bytes_span(memory).first(size));
+                REQUIRE(!less);
+                CHECK(less.error().code == errc::too_long);
+            }
+            CHECK(codec.encode(e.meaning, bytes_span(memory).first(e.frame.size())));
         }
     }
 }

@@ -82,7 +82,7 @@ public:
         const auto body = [&](const char* name) { return m.contains(name) ? m.at(name) : nlohmann::json(); };
         if (type == "CHANNEL_OPEN") return wire::channel_open{};
         if (type == "CLOSE") return wire::close{maybe_bytes(body("settlement"), "tx")};
-        if (type == "PAYMENT_ACK") return wire::payment_ack{maybe_bytes(body("payment_ack"), "info")};
+        if (type == "PAYMENT_ACK") return wire::payment_ack{maybe_bytes(body("payment_ack"), "info"), {}};
         if (type == "ERROR") return error(body("error"));
 
         std::string name = type;
@@ -90,9 +90,13 @@ public:
         const auto b = body(name.c_str());
         if (b.is_null()) return std::nullopt;
         if (type == "CLIENT_VERSION") {
-            return wire::client_version{b.at("major"), b.value("minor", 0),
+            return wire::client_version{b.at("major"),
+                                        b.value("minor", 0),
                                         maybe_bytes(b, "previous_channel_contract_hash"),
-                                        b.value("time_window_secs", std::uint64_t{86'340})};
+                                        b.value("time_window_secs", std::uint64_t{86'340}),
+                                        {},
+                                        {},
+                                        {}};
         }
         if (type == "SERVER_VERSION") return wire::server_version{b.at("major"), b.value("minor", 0)};
         if (type == "INITIATE") {

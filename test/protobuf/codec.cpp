@@ -25,6 +25,10 @@ TEMPLATE_TEST_CASE("a codec with libprotobuf knows the corners of the wire forma
     conformance::check_codec_on_corners<TestType>();
 }
 
+TEMPLATE_TEST_CASE("a codec with libprotobuf knows the extension fields", "[protobuf][codec]", protobuf_codec) {
+    conformance::check_codec_on_extensions<TestType>();
+}
+
 TEST_CASE("protobuf codec prints nothing about the bytes of a stranger", "[protobuf][codec]") {
     std::FILE* caught = std::tmpfile();
     REQUIRE(caught);
@@ -33,8 +37,9 @@ TEST_CASE("protobuf codec prints nothing about the bytes of a stranger", "[proto
     dup2(fileno(caught), STDERR_FILENO);
     protobuf_codec codec;
     int refused = 0;
-    for (const bytes& frame : {bytes{}, bytes{0x1a, 0x00}, bytes{0x08, 0x01, 0x12, 0x00}, bytes{0x08, 0x0c},
-                               bytes{0xff}, bytes{0x08, 0x0a, 0x52, 0x03, 0x12, 0x01, 0xff}}) {
+    for (const bytes& frame :
+         {bytes{}, bytes{0x1a, 0x00}, bytes{0x08, 0x01, 0x12, 0x00}, bytes{0x08, 0x0c}, bytes{0xff},
+          bytes{0x08, 0x0a, 0x52, 0x03, 0x12, 0x01, 0xff}, bytes{0x08, 0x07, 0xc2, 0x3e, 0x00}}) {
         if (!codec.decode(frame)) ++refused;
     }
     std::fflush(stderr);
@@ -42,7 +47,7 @@ TEST_CASE("protobuf codec prints nothing about the bytes of a stranger", "[proto
     close(stderr_before);
     std::fseek(caught, 0, SEEK_END);
     CHECK(std::ftell(caught) == 0);
-    CHECK(refused == 5);
+    CHECK(refused == 6);
     std::fclose(caught);
 }
 
@@ -56,8 +61,8 @@ public:
     std::uint64_t below(std::uint64_t n) { return random_() % n; }
 
     /// A frame with some of its bytes changed, moved, repeated, dropped, or with parts of another.
-    bytes mutate(bytes f, const bytes& other) {
-        for (std::uint64_t n = below(4) + 1; n > 0; --n) {
+    bytes mutate(bytes f, const bytes& other, std::uint64_t at_most) {
+        for (std::uint64_t n = below(at_most) + 1; n > 0; --n) {
             const auto at = [&] { return static_cast<std::ptrdiff_t>(below(f.size() + 1)); };
             const auto a = at();
             const auto b = at();
@@ -94,21 +99,21 @@ public:
 
     wire::message message() {
         switch (below(11)) {
-            case 0: return wire::client_version{int32(), int32(), maybe(), uint64()};
+            case 0:
+                return wire::client_version{int32(),        int32(),        maybe(), uint64(),
+                                            maybe_uint64(), maybe_uint64(), maybe()};
             case 1: return wire::server_version{int32(), int32()};
             case 2: return wire::initiate{view(), uint64(), uint64(), uint64()};
             case 3: return wire::provide_refund{view(), view()};
             case 4: return wire::return_refund{view()};
             case 5: return wire::provide_contract{view(), {uint64(), view(), maybe()}, maybe()};
-            case 6: return wire::channel_open{};
+            case 6:
+                if (below(4) == 0) return wire::channel_open{};
+                return wire::channel_open{wire::resume_state{uint64(), view()}};
             case 7: return wire::update_payment{uint64(), view(), maybe()};
             case 8: return wire::close{maybe()};
-            case 9: {
-                wire::error_message m{static_cast<std::int32_t>(below(10)), maybe(), {}};
-                if (below(2) != 0) m.expected_value = uint64();
-                return m;
-            }
-            default: return wire::payment_ack{maybe()};
+            case 9: return wire::error_message{static_cast<std::int32_t>(below(10)), maybe(), maybe_uint64()};
+            default: return wire::payment_ack{maybe(), maybe_uint64()};
         }
     }
 
@@ -127,7 +132,9 @@ private:
     bytes field(int depth) {
         bytes out;
         const std::uint64_t type = below(12) == 0 ? below(8) : std::array<std::uint64_t, 3>{0, 2, 2}[below(3)];
-        const std::uint64_t number = below(20) == 0 ? below(1U << 29) : below(13);
+        const std::uint64_t number = below(20) == 0  ? below(1U << 29)
+                                     : below(6) == 0 ? 999 + below(5)  // the extensions and their neighbours
+                                                     : below(13);
         varint(out, number << 3 | type, padding());
         switch (type) {
             case 0: varint(out, uint64(), padding()); break;
@@ -165,6 +172,7 @@ private:
                                                    : below(80);
         return bytes_view(filler_).subspan(below(100), size);
     }
+    std::optional<std::uint64_t> maybe_uint64() { return below(2) != 0 ? std::optional(uint64()) : std::nullopt; }
     std::optional<bytes_view> maybe() { return below(2) != 0 ? std::optional(view()) : std::nullopt; }
 
     std::mt19937_64 random_;
@@ -174,6 +182,15 @@ private:
         return out;
     }();
 };
+
+bool has_extension(const wire::message& m) {
+    if (const auto* v = std::get_if<wire::client_version>(&m)) {
+        return v->extensions || v->resume_time || v->resume_signature;
+    }
+    if (const auto* open = std::get_if<wire::channel_open>(&m)) return open->resumed.has_value();
+    if (const auto* ack = std::get_if<wire::payment_ack>(&m)) return ack->paid.has_value();
+    return false;
+}
 
 }  // namespace
 
@@ -195,10 +212,18 @@ TEST_CASE("both codecs say the same about frames that were tampered with", "[pro
     std::size_t accepted = 0;
     std::size_t malformed = 0;
     std::size_t without_body = 0;
+    std::size_t extended = 0;
+    std::array<std::uint8_t, wire::max_frame_size> memory;
     for (int i = 0; i < PAYCHAN_FUZZ_ROUNDS; ++i) {
-        const auto& one = frames[random.below(frames.size())];
+        bytes one = frames[random.below(frames.size())];
         const auto& other = frames[random.below(frames.size())];
-        const bytes frame = random.below(2) == 0 ? random.mutate(one, other) : random.frame();
+        std::uint64_t changes = 4;
+        if (random.below(2) == 0) {  // the recorded frames have no extensions; these have
+            changes = 1;
+            const auto own = small.encode(random.message(), bytes_span(memory).first(400));
+            if (own) one.assign(own->begin(), own->end());
+        }
+        const bytes frame = random.below(2) == 0 ? random.mutate(one, other, changes) : random.frame();
         // A copy of its exact size, so that the address sanitizer sees a read beyond the end.
         const bytes exact(frame.begin(), frame.end());
         if (const char* what = conformance::disagreement_on_frame(small, big, exact)) {
@@ -207,6 +232,7 @@ TEST_CASE("both codecs say the same about frames that were tampered with", "[pro
         }
         const auto got = wire::small_codec::decode(exact);
         if (got) ++accepted;
+        if (got && has_extension(*got)) ++extended;
         if (!got && got.error().code == errc::malformed) ++malformed;
         if (!got && got.error().code == errc::syntax_error) ++without_body;
     }
@@ -214,6 +240,7 @@ TEST_CASE("both codecs say the same about frames that were tampered with", "[pro
     CHECK(accepted > PAYCHAN_FUZZ_ROUNDS / 10);
     CHECK(malformed > PAYCHAN_FUZZ_ROUNDS / 10);
     CHECK(without_body > PAYCHAN_FUZZ_ROUNDS / 100);
+    CHECK(extended > PAYCHAN_FUZZ_ROUNDS / 200);
 }
 
 TEST_CASE("both codecs write the same, and read what the other wrote", "[protobuf][wire][codec][fuzz]") {

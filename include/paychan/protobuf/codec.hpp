@@ -63,13 +63,16 @@ public:
             case T::PROVIDE_CONTRACT:
                 if (!p.has_provide_contract()) return fail(errc::syntax_error, "PROVIDE_CONTRACT has no body");
                 return from(p.provide_contract());
-            case T::CHANNEL_OPEN: return wire::channel_open{};
+            case T::CHANNEL_OPEN:
+                if (!p.has_resumed()) return wire::channel_open{};
+                return wire::channel_open{
+                    wire::resume_state{p.resumed().client_change_value(), view(p.resumed().signature())}};
             case T::UPDATE_PAYMENT:
                 if (!p.has_update_payment()) return fail(errc::syntax_error, "UPDATE_PAYMENT has no body");
                 return from(p.update_payment());
             case T::CLOSE: return wire::close{view_if(p.has_settlement(), p.settlement().tx())};
             case T::ERROR: return from(p.error());
-            case T::PAYMENT_ACK: return wire::payment_ack{view_if(p.payment_ack().has_info(), p.payment_ack().info())};
+            case T::PAYMENT_ACK: return from(p.payment_ack());
         }
         return fail(errc::malformed, "message has an unknown type");
     }
@@ -101,12 +104,19 @@ private:
     static std::optional<bytes_view> view_if(bool there, const std::string& s) {
         return there ? std::optional(view(s)) : std::nullopt;
     }
+    static std::optional<std::uint64_t> number_if(bool there, std::uint64_t n) {
+        return there ? std::optional(n) : std::nullopt;
+    }
     static std::string copy(bytes_view b) { return {reinterpret_cast<const char*>(b.data()), b.size()}; }
 
     static wire::client_version from(const paymentchannels::ClientVersion& p) {
-        return {p.major(), p.minor(),
+        return {p.major(),
+                p.minor(),
                 view_if(p.has_previous_channel_contract_hash(), p.previous_channel_contract_hash()),
-                p.time_window_secs()};
+                p.time_window_secs(),
+                number_if(p.has_extensions(), p.extensions()),
+                number_if(p.has_resume_time(), p.resume_time()),
+                view_if(p.has_resume_signature(), p.resume_signature())};
     }
     static wire::update_payment from(const paymentchannels::UpdatePayment& p) {
         return {p.client_change_value(), view(p.signature()), view_if(p.has_info(), p.info())};
@@ -115,9 +125,11 @@ private:
         return {view(p.tx()), from(p.initial_payment()), view_if(p.has_client_key(), p.client_key())};
     }
     static wire::error_message from(const paymentchannels::Error& p) {
-        wire::error_message m{p.code(), view_if(p.has_explanation(), p.explanation()), {}};
-        if (p.has_expected_value()) m.expected_value = p.expected_value();
-        return m;
+        return {p.code(), view_if(p.has_explanation(), p.explanation()),
+                number_if(p.has_expected_value(), p.expected_value())};
+    }
+    static wire::payment_ack from(const paymentchannels::PaymentAck& p) {
+        return {view_if(p.has_info(), p.info()), number_if(p.has_paid(), p.paid())};
     }
 
     void fill(const wire::client_version& m) {
@@ -128,6 +140,9 @@ private:
             p.set_previous_channel_contract_hash(copy(*m.previous_channel_contract_hash));
         }
         p.set_time_window_secs(m.time_window_secs);
+        if (m.extensions) p.set_extensions(*m.extensions);
+        if (m.resume_time) p.set_resume_time(*m.resume_time);
+        if (m.resume_signature) p.set_resume_signature(copy(*m.resume_signature));
     }
     void fill(const wire::server_version& m) {
         auto& p = *sent_.mutable_server_version();
@@ -153,7 +168,12 @@ private:
         fill(*p.mutable_initial_payment(), m.initial_payment);
         if (m.client_key) p.set_client_key(copy(*m.client_key));
     }
-    void fill(const wire::channel_open&) {}
+    void fill(const wire::channel_open& m) {
+        if (!m.resumed) return;
+        auto& p = *sent_.mutable_resumed();
+        p.set_client_change_value(m.resumed->client_change_value);
+        p.set_signature(copy(m.resumed->signature));
+    }
     void fill(const wire::update_payment& m) { fill(*sent_.mutable_update_payment(), m); }
     void fill(const wire::close& m) {
         if (m.settlement) sent_.mutable_settlement()->set_tx(copy(*m.settlement));
@@ -166,6 +186,7 @@ private:
     }
     void fill(const wire::payment_ack& m) {
         if (m.info) sent_.mutable_payment_ack()->set_info(copy(*m.info));
+        if (m.paid) sent_.mutable_payment_ack()->set_paid(*m.paid);
     }
     static void fill(paymentchannels::UpdatePayment& p, const wire::update_payment& m) {
         p.set_client_change_value(m.client_change_value);

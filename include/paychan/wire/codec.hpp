@@ -35,8 +35,10 @@ inline constexpr bool is_message = body_of<Member>.number != 0;
 
 // Decoding.  `seen` has a bit for each field that was there; a message inside a body has the upper half.
 
-inline constexpr std::uint32_t bit(std::uint32_t number) { return std::uint32_t{1} << number; }
 inline constexpr int nested = 16;
+
+/// None for the extensions, whose numbers begin at 1000: they are optional, so that nobody asks for them.
+inline constexpr std::uint32_t bit(std::uint32_t number) { return number < nested ? std::uint32_t{1} << number : 0; }
 
 /// Reads one field into its member.  Returns false when its wire type is not the member's: it is an unknown field then.
 template <class Member>
@@ -102,9 +104,9 @@ struct slot {
     bool there = false;
 };
 
-using slots =
-    std::tuple<slot<client_version>, slot<server_version>, slot<initiate>, slot<provide_refund>, slot<return_refund>,
-               slot<provide_contract>, slot<update_payment>, slot<close>, slot<error_message>, slot<payment_ack>>;
+using slots = std::tuple<slot<client_version>, slot<server_version>, slot<initiate>, slot<provide_refund>,
+                         slot<return_refund>, slot<provide_contract>, slot<update_payment>, slot<close>,
+                         slot<error_message>, slot<payment_ack>, slot<resume_state>>;
 
 template <class Visit>
 constexpr void each_slot(slots& all, Visit&& visit) {
@@ -150,8 +152,10 @@ constexpr void put(Sink& out, std::uint32_t number, const Member& member) {
 
 template <class... M>
 constexpr void put_body(writer& out, const std::variant<M...>& m) {
-    const auto one = [&]<class Body>([[maybe_unused]] const Body* body) {
-        if constexpr (is_message<Body>) {  // all but channel_open
+    const auto one = [&]<class Body>(const Body* body) {
+        if constexpr (std::is_same_v<Body, channel_open>) {
+            if (body) put(out, body_of<resume_state>.number, body->resumed);
+        } else {
             if (body && has_body(*body)) put(out, body_of<Body>.number, *body);
         }
     };
@@ -186,14 +190,16 @@ inline result<message> small_codec::decode(bytes_view frame) {
     detail::each_slot(all, [&](const auto& s) { ok = ok && (!s.there || detail::complete(s.message, s.seen)); });
     if (!ok) return fail(errc::malformed, "message lacks a required field or has an unknown type");
 
-    result<message> out = channel_open{};  // the type that has no slot
+    result<message> out = channel_open{};  // stays so when that is the type and there is no body
     detail::each_slot(all, [&]<class M>(const detail::slot<M>& s) {
         constexpr body b = body_of<M>;
         if (b.type != static_cast<message_type>(type)) return;
-        if (s.there || b.presence == rule::optional) {
-            out = s.message;
-        } else {
+        if (!s.there && b.presence == rule::required) {
             out = fail(errc::syntax_error, b.missing);
+        } else if constexpr (std::is_same_v<M, resume_state>) {
+            if (s.there) out = channel_open{s.message};
+        } else {
+            out = s.message;
         }
     });
     return out;

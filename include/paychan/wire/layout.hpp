@@ -9,7 +9,7 @@
 namespace paychan::wire {
 
 enum class rule : std::uint8_t {
-    required,    ///< a message without it is malformed
+    required,    ///< a message without it is malformed; its number is below 16
     optional,    ///< std::optional members may stay away; others are written even when they hold their default
     error_code,  ///< optional; a number that is not 1-8 is treated as an unknown field
 };
@@ -28,7 +28,7 @@ struct body {
 };
 
 // CLOSE, PAYMENT_ACK and ERROR make sense without their body; the reference sends the first two so, and takes all
-// three.
+// three.  CHANNEL_OPEN has none of the reference's; the body of the extension is resume_state.
 template <class Message>
 inline constexpr body body_of{};
 template <>
@@ -57,15 +57,16 @@ template <>
 inline constexpr body body_of<error_message>{message_type::error, 10, rule::optional, {}};
 template <>
 inline constexpr body body_of<payment_ack>{message_type::payment_ack, 11, rule::optional, {}};
+template <>
+inline constexpr body body_of<resume_state>{message_type::channel_open, 1000, rule::optional, {}};
 
 /// True when the message is written with its body: there is something in it, or the type calls for one.
 template <class Message>
 [[nodiscard]] constexpr bool has_body(const Message&) {
     return true;
 }
-[[nodiscard]] constexpr bool has_body(const channel_open&) { return false; }
 [[nodiscard]] constexpr bool has_body(const close& m) { return m.settlement.has_value(); }
-[[nodiscard]] constexpr bool has_body(const payment_ack& m) { return m.info.has_value(); }
+[[nodiscard]] constexpr bool has_body(const payment_ack& m) { return m.info.has_value() || m.paid.has_value(); }
 
 /// M is T or const T.
 template <class M, class T>
@@ -79,6 +80,9 @@ constexpr void layout(maybe_const<client_version> auto& m, Visit&& visit) {
     visit(field{2, rule::optional}, m.minor);
     visit(field{3, rule::optional}, m.previous_channel_contract_hash);
     visit(field{4, rule::optional}, m.time_window_secs);
+    visit(field{1000, rule::optional}, m.extensions);
+    visit(field{1001, rule::optional}, m.resume_time);
+    visit(field{1002, rule::optional}, m.resume_signature);
 }
 
 template <class Visit>
@@ -135,6 +139,13 @@ constexpr void layout(maybe_const<error_message> auto& m, Visit&& visit) {
 template <class Visit>
 constexpr void layout(maybe_const<payment_ack> auto& m, Visit&& visit) {
     visit(field{1, rule::optional}, m.info);
+    visit(field{1000, rule::optional}, m.paid);
+}
+
+template <class Visit>
+constexpr void layout(maybe_const<resume_state> auto& m, Visit&& visit) {
+    visit(field{1, rule::required}, m.client_change_value);
+    visit(field{2, rule::required}, m.signature);
 }
 
 /// True for a number that error_message.code may hold.

@@ -12,12 +12,18 @@
 // Source: proto/paymentchannel.proto.
 namespace paychan::wire {
 
+/// client_version.extensions: the client understands channel_open.resumed and payment_ack.paid.
+inline constexpr std::uint64_t understands_amounts = 1;
+
 /// Client: "I speak this version"; with a hash, "and I want to go on with this channel".
 struct client_version {
     std::int32_t major = 0;
     std::int32_t minor = 0;
     std::optional<bytes_view> previous_channel_contract_hash;  ///< the contract's txid in display order, 32 bytes
     std::uint64_t time_window_secs = 86'340;                   ///< [s]
+    std::optional<std::uint64_t> extensions{};                 ///< bit set, see `understands_amounts`
+    std::optional<std::uint64_t> resume_time{};                ///< [s since 1970] when resume_signature was made
+    std::optional<bytes_view> resume_signature{};              ///< DER: proves that the client holds its key
     friend bool operator==(const client_version&, const client_version&);
 };
 
@@ -66,8 +72,16 @@ struct provide_contract {
     friend bool operator==(const provide_contract&, const provide_contract&);
 };
 
+/// Extension: what the server holds of the client's on a channel that is resumed.
+struct resume_state {
+    std::uint64_t client_change_value = 0;  ///< [satoshi]
+    bytes_view signature;                   ///< the client's own, DER and one byte of flags
+    friend bool operator==(const resume_state&, const resume_state&);
+};
+
 /// Server: the contract is accepted; payments may follow.
 struct channel_open {
+    std::optional<resume_state> resumed{};
     friend bool operator==(const channel_open&, const channel_open&) = default;
 };
 
@@ -88,6 +102,7 @@ struct error_message {
 /// Server: the last payment is durable here.
 struct payment_ack {
     std::optional<bytes_view> info;
+    std::optional<std::uint64_t> paid{};  ///< [satoshi] extension: all that the server has accepted on the channel
     friend bool operator==(const payment_ack&, const payment_ack&);
 };
 
@@ -122,7 +137,9 @@ inline bool same(const std::optional<bytes_view>& a, const std::optional<bytes_v
 
 inline bool operator==(const client_version& a, const client_version& b) {
     return a.major == b.major && a.minor == b.minor && a.time_window_secs == b.time_window_secs &&
-           detail::same(a.previous_channel_contract_hash, b.previous_channel_contract_hash);
+           detail::same(a.previous_channel_contract_hash, b.previous_channel_contract_hash) &&
+           a.extensions == b.extensions && a.resume_time == b.resume_time &&
+           detail::same(a.resume_signature, b.resume_signature);
 }
 inline bool operator==(const initiate& a, const initiate& b) {
     return equal(a.multisig_key, b.multisig_key) && a.min_accepted_channel_size == b.min_accepted_channel_size &&
@@ -143,6 +160,11 @@ inline bool operator==(const close& a, const close& b) { return detail::same(a.s
 inline bool operator==(const error_message& a, const error_message& b) {
     return a.code == b.code && a.expected_value == b.expected_value && detail::same(a.explanation, b.explanation);
 }
-inline bool operator==(const payment_ack& a, const payment_ack& b) { return detail::same(a.info, b.info); }
+inline bool operator==(const resume_state& a, const resume_state& b) {
+    return a.client_change_value == b.client_change_value && equal(a.signature, b.signature);
+}
+inline bool operator==(const payment_ack& a, const payment_ack& b) {
+    return a.paid == b.paid && detail::same(a.info, b.info);
+}
 
 }  // namespace paychan::wire
