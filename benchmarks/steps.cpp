@@ -149,12 +149,18 @@ int main(int argc, char** argv) {
     keys_given[0][31] = 1;
     memory_keys keys(keys_given);
     record.key = must(keys.new_key());
-    const satoshi kept{900'000};
-    const auto flagged = must(sign_payment<multisig_refund>(record, kept, keys));
-    const wire::update_payment payment{900'000, flagged.view(), {}};
-    if (!check_payment<multisig_refund>(record, payment)) stop("the payment is not accepted");
-    row("client: sign_payment", microseconds([&] { keep(sign_payment<multisig_refund>(record, kept, keys)); }), sign);
-    row("server: check_payment", microseconds([&] { keep(check_payment<multisig_refund>(record, payment)); }), verify);
+    const auto both_steps = [&]<class Scheme>(const std::string& version) {
+        const satoshi kept{900'000};
+        const auto flagged = must(sign_payment<Scheme>(record, kept, keys));
+        const wire::update_payment payment{900'000, flagged.view(), {}};
+        if (!check_payment<Scheme>(record, payment)) stop("the payment is not accepted");
+        row(("client: sign_payment, version " + version).c_str(),
+            microseconds([&] { keep(sign_payment<Scheme>(record, kept, keys)); }), sign);
+        row(("server: check_payment, version " + version).c_str(),
+            microseconds([&] { keep(check_payment<Scheme>(record, payment)); }), verify);
+    };
+    both_steps.operator()<multisig_refund>("1");
+    both_steps.operator()<cltv_p2sh>("2");
     row("write_record", microseconds([&] { keep(write_record(record)); }), 0);
 
     // Both drivers with everything around the steps: codec, memory stores, a pipe.
@@ -168,10 +174,10 @@ int main(int argc, char** argv) {
     ignore_events nobody;
     memory_pipe connection;
     chain_follower client_network(chain), server_network(chain);
-    paychan::client payer(contracts<multisig_refund>{}, connection.first, clock, client_keys, client_store,
-                          client_wallet, client_network, codec, nobody);
-    paychan::server payee(contracts<multisig_refund>{}, connection.second, clock, server_keys, server_store,
-                          server_wallet, server_network, codec, nobody);
+    paychan::client payer(contracts<cltv_p2sh>{}, connection.first, clock, client_keys, client_store, client_wallet,
+                          client_network, codec, nobody);
+    paychan::server payee(contracts<cltv_p2sh>{}, connection.second, clock, server_keys, server_store, server_wallet,
+                          server_network, codec, nobody);
     const auto settle_down = [&] {
         while (pump(connection, payer, payee) + client_network.deliver(client_wallet) +
                    server_network.deliver(server_wallet, payee) >

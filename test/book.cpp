@@ -4,6 +4,7 @@
 #include <catch2/catch.hpp>
 #include <optional>
 
+#include "support/versions.hpp"
 #include "support/world.hpp"
 
 using namespace paychan;
@@ -21,8 +22,8 @@ struct hooked_events : event_log {
     }
 };
 
-using payees_book =
-    server_book<v1, faulty_store, faulty_keys, faulty_wallet, faulty_broadcaster<chain_follower>, hooked_events>;
+using payees_book = server_book<both_versions, faulty_store, faulty_keys, faulty_wallet,
+                                faulty_broadcaster<chain_follower>, hooked_events>;
 using payers_book = client_book<faulty_store, faulty_broadcaster<chain_follower>, event_log>;
 
 /// A channel that was opened and paid on, is in a block, and whose peers have gone.
@@ -39,7 +40,7 @@ struct left_alone : world {
     std::unique_ptr<payees_book> server_side;
     std::unique_ptr<payers_book> client_side;
 
-    explicit left_alone(bool mined = true) {
+    explicit left_alone(bool mined = true, std::int32_t of_version = each_version()) : world(of_version) {
         REQUIRE(open());
         REQUIRE(pays(49'000));
         id = channel();
@@ -52,8 +53,8 @@ struct left_alone : world {
 
     /// The books as a process that starts has them: from the disks, and all blocks again.
     void start() {
-        server_side = std::make_unique<payees_book>(v1{}, payee.store, payee.keys, payee.wallet, payee_network,
-                                                    payee_told, server_settings);
+        server_side = std::make_unique<payees_book>(both_versions{}, payee.store, payee.keys, payee.wallet,
+                                                    payee_network, payee_told, server_settings);
         client_side = std::make_unique<payers_book>(payer.store, payer_network, payer_told);
         payee_view = chain_follower(chain);
         payer_view = chain_follower(chain);
@@ -187,7 +188,7 @@ TEST_CASE("a refund is broadcast with each block until it is mined, and told onc
 }
 
 TEST_CASE("a refund comes with its contract when the server never broadcast that", "[book]") {
-    world w;
+    world w(each_version());
     w.payee.follower.set_node(chain_follower::node::down);
     REQUIRE(w.open());
     REQUIRE(w.c->phase() == client_phase::contract_sent);
@@ -283,7 +284,7 @@ TEST_CASE("a settlement that was refused is built anew with the next block, at t
     const auto parsed = parse_transaction(bytes_view(*tx)).value();
     std::int64_t out = 0;
     for (const tx_output& o : parsed.outputs()) out += o.value.value;
-    CHECK(1'000'000 - out == 5 * 268);
+    CHECK(1'000'000 - out == 5 * (w.version() == 1 ? 268 : 350));  // counted by hand in channel/settlement.cpp
     CHECK(w.payee_told.count(event_kind::settled) == 1);
 }
 
@@ -318,7 +319,8 @@ TEST_CASE("a payment that does not bear the fee is settled when fees are lower, 
     channel_record record = w.server_record();
     record.change = {999'500};
     const auto clients = load_record(w.payer.disk, record_kind::client_channel, w.id).value();
-    const auto signature = sign_payment<multisig_refund>(clients, record.change, w.payer.ring);
+    const auto signature = both_versions::with<result<bounded_bytes<73>>>(
+        clients.protocol, [&]<class Scheme>() { return sign_payment<Scheme>(clients, record.change, w.payer.ring); });
     REQUIRE(signature);
     record.signature = *signature;
     ++record.version;
@@ -391,10 +393,11 @@ TEST_CASE("a settlement whose batch was cut in two is made by the next process",
     const std::uint64_t version = w.server_record().version;
     fault_plan plan{call::store_put, how, n, false};
     plain_store store{plan, w.payee.disk};
-    using plain_book = server_book<v1, plain_store, faulty_keys, faulty_wallet, chain_follower, hooked_events>;
+    using plain_book =
+        server_book<both_versions, plain_store, faulty_keys, faulty_wallet, chain_follower, hooked_events>;
     {
         chain_follower view(w.chain);
-        plain_book book(v1{}, store, w.payee.keys, w.payee.wallet, view, w.payee_told, w.server_settings);
+        plain_book book(both_versions{}, store, w.payee.keys, w.payee.wallet, view, w.payee_told, w.server_settings);
         REQUIRE(book.load());
         view.deliver(book);
         try {
@@ -412,7 +415,7 @@ TEST_CASE("a settlement whose batch was cut in two is made by the next process",
 
     chain_follower view(w.chain);
     // The fee of another day makes another settlement where there is none yet.
-    plain_book book(v1{}, store, w.payee.keys, w.payee.wallet, view, w.payee_told, w.server_settings);
+    plain_book book(both_versions{}, store, w.payee.keys, w.payee.wallet, view, w.payee_told, w.server_settings);
     book.on_fee_rate({3'000});
     REQUIRE(book.load());
     view.deliver(book);
@@ -433,7 +436,7 @@ TEST_CASE("a process that goes on after such a failure settles at its next tick"
     fault_plan plan{call::store_put, GENERATE(fault::fails, fault::fails_after), GENERATE(0, 1), false};
     plain_store store{plan, w.payee.disk};
     chain_follower view(w.chain);
-    server_book book(v1{}, store, w.payee.keys, w.payee.wallet, view, w.payee_told, w.server_settings);
+    server_book book(both_versions{}, store, w.payee.keys, w.payee.wallet, view, w.payee_told, w.server_settings);
     REQUIRE(book.load());
     view.deliver(book);
     book.tick(w.clock.now());
@@ -456,13 +459,78 @@ TEST_CASE("a settlement whose record is damaged is built again", "[book]") {
     fault_plan plan;
     plain_store store{plan, w.payee.disk, record_kind::server_settlement};
     chain_follower view(w.chain);
-    server_book book(v1{}, store, w.payee.keys, w.payee.wallet, view, w.payee_told, w.server_settings);
+    server_book book(both_versions{}, store, w.payee.keys, w.payee.wallet, view, w.payee_told, w.server_settings);
     REQUIRE(book.load());
     view.deliver(book);
     book.tick(w.clock.now());
     view.deliver(book);
     CHECK(w.in_mempool() == "settlement");
     CHECK(w.server_record().version == version + 1);
+}
+
+TEST_CASE("a book whose program lacks the channel's version says so, and does not lose the channel", "[book]") {
+    left_alone w(true, 2);
+    hooked_events told;
+    chain_follower view(w.chain);
+    server_book older(contracts<multisig_refund>{}, w.payee.store, w.payee.keys, w.payee.wallet, view, told,
+                      w.server_settings);
+    REQUIRE(older.load());
+    view.deliver(older);
+    const std::uint64_t version = w.server_record().version;
+    CHECK(older.settle(w.id).error().code == errc::unsupported);
+    w.set_time(w.expiry + -w.server_settings.settle_margin);
+    for (int i = 0; i < 3; ++i) {
+        older.tick(w.clock.now());
+        w.mine();
+        view.deliver(older);
+    }
+    CHECK(told.names() == "error");  // once
+    CHECK(told.last(event_kind::error).problem.code == errc::unsupported);
+    CHECK(told.last(event_kind::error).channel == w.id);
+    w.mine(150);
+    view.deliver(older);
+    older.tick(w.clock.now());
+    CHECK(older.size() == 1);
+    CHECK(w.server_record().version == version);
+    CHECK(w.in_mempool() == "nothing");
+    // A program that has it settles.
+    w.tick();
+    CHECK(w.in_mempool() == "settlement");
+}
+
+TEST_CASE("a settlement that is on disk is broadcast by a program that could not have made it", "[book]") {
+    left_alone w(true, 2);
+    w.payee_view.set_node(chain_follower::node::down);
+    REQUIRE(w.server_side->settle(w.id));
+    REQUIRE(w.in_mempool() == "nothing");
+    hooked_events told;
+    chain_follower view(w.chain);
+    server_book older(contracts<multisig_refund>{}, w.payee.store, w.payee.keys, w.payee.wallet, view, told,
+                      w.server_settings);
+    REQUIRE(older.load());
+    view.deliver(older);
+    older.tick(w.clock.now());
+    view.deliver(older);
+    CHECK(w.in_mempool() == "settlement");
+}
+
+TEST_CASE("a payment that waited for its answer when the process died is settled like any other", "[book]") {
+    world w(each_version());
+    w.payee.events.answer = [](const event&) { return payment_answer::hold(); };
+    REQUIRE(w.open());
+    REQUIRE(w.c->pay(satoshi{70'000}));
+    w.run();
+    REQUIRE(w.s->phase() == server_phase::answering);
+    w.reconnect();
+    hooked_events told;
+    payees_book book(both_versions{}, w.payee.store, w.payee.keys, w.payee.wallet, w.payee.network, told,
+                     w.server_settings);
+    REQUIRE(book.load());
+    w.payee.follower.deliver(book);
+    REQUIRE(book.settle(w.channel()));
+    w.payee.follower.deliver(book);
+    CHECK(told.last(event_kind::settled).total == satoshi{71'000});
+    CHECK(w.chain.spender_in_mempool({w.channel(), 0}));
 }
 
 // ---- Reorganisations
@@ -675,7 +743,7 @@ TEST_CASE("a damaged record is reported, and the others load", "[book]") {
 TEST_CASE("a store that cannot list is an error, not an empty book", "[book]") {
     left_alone w;
     w.payee.plan = {call::store_list, fault::fails, 0, false};
-    payees_book book(v1{}, w.payee.store, w.payee.keys, w.payee.wallet, w.payee_network, w.payee_told);
+    payees_book book(both_versions{}, w.payee.store, w.payee.keys, w.payee.wallet, w.payee_network, w.payee_told);
     const auto loaded = book.load();
     REQUIRE_FALSE(loaded);
     CHECK(loaded.error().code == errc::store_failed);
@@ -684,10 +752,11 @@ TEST_CASE("a store that cannot list is an error, not an empty book", "[book]") {
 // ---- Beside connections
 
 TEST_CASE("a book that hears a driver's events watches its channels", "[book]") {
-    world w;
+    world w(each_version());
     payees_book* server_side = nullptr;
     hooked_events told;
-    payees_book book(v1{}, w.payee.store, w.payee.keys, w.payee.wallet, w.payee.network, told, w.server_settings);
+    payees_book book(both_versions{}, w.payee.store, w.payee.keys, w.payee.wallet, w.payee.network, told,
+                     w.server_settings);
     server_side = &book;
     w.payee.events.then = [&](const event& e) { server_side->on_event(e); };
     REQUIRE(w.open());
@@ -704,9 +773,10 @@ TEST_CASE("a book that hears a driver's events watches its channels", "[book]") 
 }
 
 TEST_CASE("a settlement that a connection has told of is not told again by the book", "[book]") {
-    world w;
+    world w(each_version());
     hooked_events told;
-    payees_book book(v1{}, w.payee.store, w.payee.keys, w.payee.wallet, w.payee.network, told, w.server_settings);
+    payees_book book(both_versions{}, w.payee.store, w.payee.keys, w.payee.wallet, w.payee.network, told,
+                     w.server_settings);
     w.payee.events.then = [&](const event& e) { book.on_event(e); };
     REQUIRE(w.open());
     REQUIRE(w.c->settle());
@@ -722,7 +792,7 @@ TEST_CASE("a settlement that a connection has told of is not told again by the b
 
 TEST_CASE("a channel whose contract never came is not settled with every block, and is forgotten in the end",
           "[book]") {
-    world w;
+    world w(each_version());
     w.payee.follower.refuse_next("bad-txns-inputs-missingorspent");
     REQUIRE(w.open());
     const txid id = w.channel();
@@ -730,7 +800,8 @@ TEST_CASE("a channel whose contract never came is not settled with every block, 
     // It reached the mempool by another way, and left it again.
     w.chain.forget(id);
     hooked_events told;
-    payees_book book(v1{}, w.payee.store, w.payee.keys, w.payee.wallet, w.payee.network, told, w.server_settings);
+    payees_book book(both_versions{}, w.payee.store, w.payee.keys, w.payee.wallet, w.payee.network, told,
+                     w.server_settings);
     REQUIRE(book.load());
     REQUIRE(book.size() == 1);
     const auto version = load_record(w.payee.disk, record_kind::server_channel, id)->version;
@@ -759,9 +830,9 @@ namespace {
 struct never_answered : world {
     txid id;
     hooked_events told;
-    payees_book book{v1{}, payee.store, payee.keys, payee.wallet, payee.network, told, server_settings};
+    payees_book book{both_versions{}, payee.store, payee.keys, payee.wallet, payee.network, told, server_settings};
 
-    never_answered() {
+    never_answered() : world(each_version()) {
         payee.follower.set_node(chain_follower::node::down);
         REQUIRE(open());
         id = channel();
@@ -863,16 +934,17 @@ struct events_beside : event_log {
     explicit events_beside(world& beside) : w(beside) {}
     bool is_attached(const txid& id) const {
         const server_phase p = w.s->phase();
-        const bool holds = p == server_phase::broadcasting || p == server_phase::open || p == server_phase::settling;
+        const bool holds = p == server_phase::broadcasting || is_open(p) || p == server_phase::settling;
         return holds && w.s->record().terms.contract.id == id;
     }
 };
 }  // namespace
 
 TEST_CASE("a refusal is told to the connection first, and then the book counts or marks the channel", "[book]") {
-    world w;
+    world w(each_version());
     events_beside told(w);
-    server_book book(v1{}, w.payee.store, w.payee.keys, w.payee.wallet, w.payee.network, told, w.server_settings);
+    server_book book(both_versions{}, w.payee.store, w.payee.keys, w.payee.wallet, w.payee.network, told,
+                     w.server_settings);
     w.payee.events.then = [&](const event& e) { book.on_event(e); };
     const auto run = [&] {
         for (int i = 0; i < 100; ++i)
@@ -975,7 +1047,7 @@ TEST_CASE("a refusal of a contract that is in a block changes nothing", "[book]"
 }
 
 TEST_CASE("a channel that never opened is settled all the same when its contract is mined", "[book]") {
-    world w;
+    world w(each_version());
     w.payee.follower.refuse_next("min relay fee not met");
     REQUIRE(w.open());
     const txid id = w.channel();
@@ -983,7 +1055,8 @@ TEST_CASE("a channel that never opened is settled all the same when its contract
     REQUIRE(w.chain.submit(contract).accepted);
     w.chain.mine(1, p2pkh_script({}).view());
     hooked_events told;
-    payees_book book(v1{}, w.payee.store, w.payee.keys, w.payee.wallet, w.payee.network, told, w.server_settings);
+    payees_book book(both_versions{}, w.payee.store, w.payee.keys, w.payee.wallet, w.payee.network, told,
+                     w.server_settings);
     REQUIRE(book.load());
     w.payee.follower.deliver(book);
     book.tick(load_record(w.payee.disk, record_kind::server_channel, id)->terms.expiry);
@@ -991,10 +1064,11 @@ TEST_CASE("a channel that never opened is settled all the same when its contract
 }
 
 TEST_CASE("a connection cannot ack a payment on a channel that the book has settled", "[book]") {
-    world w;
+    world w(each_version());
     REQUIRE(w.open());
     hooked_events told;
-    payees_book book(v1{}, w.payee.store, w.payee.keys, w.payee.wallet, w.payee.network, told, w.server_settings);
+    payees_book book(both_versions{}, w.payee.store, w.payee.keys, w.payee.wallet, w.payee.network, told,
+                     w.server_settings);
     REQUIRE(book.load());
     REQUIRE(book.settle(w.channel()));
     outcome o;
@@ -1007,13 +1081,14 @@ TEST_CASE("a connection cannot ack a payment on a channel that the book has sett
 }
 
 TEST_CASE("a client whose contract was spent pays no more on it", "[book]") {
-    world w;
+    world w(each_version());
     REQUIRE(w.open());
     REQUIRE(w.pays(5'000));
     payers_book book(w.payer.store, w.payer.network, w.payer.events);
     REQUIRE(book.load());
     hooked_events told;
-    payees_book theirs(v1{}, w.payee.store, w.payee.keys, w.payee.wallet, w.payee.network, told, w.server_settings);
+    payees_book theirs(both_versions{}, w.payee.store, w.payee.keys, w.payee.wallet, w.payee.network, told,
+                       w.server_settings);
     REQUIRE(theirs.load());
     REQUIRE(theirs.settle(w.channel()));
     w.chain.mine(1, p2pkh_script({}).view());

@@ -3,6 +3,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "support/versions.hpp"
 #include "support/world.hpp"
 
 using namespace paychan;
@@ -12,7 +13,7 @@ namespace {
 
 /// A world in which the channel is open.
 struct open_world : world {
-    open_world() {
+    explicit open_world(std::int32_t version = each_version()) : world(version) {
         REQUIRE(open());
         REQUIRE(c->phase() == client_phase::open);
         frames = payer.transport.sent.size();
@@ -20,6 +21,14 @@ struct open_world : world {
     }
     /// What the client has sent since the channel was open.
     [[nodiscard]] std::string sent() const { return names_of(payer.transport.sent, frames); }
+    /// The client's process starts again, on a new connection and without the extensions.
+    void restart_as_legacy() {
+        const txid id = channel();
+        reconnect();
+        client_settings.extensions = false;
+        make_client();
+        REQUIRE(c->load(id));
+    }
     std::size_t frames = 0;
 };
 
@@ -105,7 +114,7 @@ TEST_CASE("a channel is open again when the server has acked the last payment, a
     open_world w;
     outcome o;
     REQUIRE(w.c->pay(satoshi{5'000}, o.callback()));
-    const bool lost = GENERATE(true, false);
+    const auto [lost, extensions] = GENERATE(table<bool, bool>({{true, true}, {true, false}, {false, false}}));
     if (lost) {
         w.pipe.cut();  // the payment is lost; else it is its ack
     } else {
@@ -113,7 +122,10 @@ TEST_CASE("a channel is open again when the server has acked the last payment, a
         REQUIRE(w.s->record().paid() == satoshi{6'000});
     }
     const bytes last = w.payer.transport.sent.back();
-    w.reconnect();
+    if (extensions)
+        w.reconnect();
+    else
+        w.restart_as_legacy();
     w.payer.events.heard.clear();
     w.payer.keys.signed_requests.clear();
     w.payee.events.heard.clear();
@@ -139,7 +151,9 @@ TEST_CASE("a channel is open again when the server has acked the last payment, a
     CHECK(w.payer.events.names() == "opened");
     CHECK(w.payer.events.last(event_kind::opened).total == satoshi{6'000});
     CHECK(w.payee.events.names() == (lost ? "opened payment" : "opened"));
-    CHECK(w.payer.keys.signed_requests.empty());
+    // Nothing was signed that moves money.
+    REQUIRE(w.payer.keys.signed_requests.size() == (extensions ? 1 : 0));
+    for (const sign_request& r : w.payer.keys.signed_requests) CHECK(r.purpose == signing_purpose::resume);
     CHECK(w.c->record().version == version);
     CHECK(w.c->record().paid() == w.s->record().paid());
     CHECK(w.pays(1));
@@ -167,7 +181,7 @@ TEST_CASE("a lost payment that takes all there is is taken when the channel is r
 TEST_CASE("a connection that is lost while resuming changes nothing", "[client]") {
     open_world w;
     REQUIRE(w.pays(5'000));
-    w.reconnect();
+    w.restart_as_legacy();
     w.payer.events.heard.clear();
     REQUIRE(w.c->connect(satoshi{0}));
     w.pipe.second.deliver(*w.s);
@@ -252,7 +266,7 @@ TEST_CASE("a completion may pay again from inside", "[client]") {
 }
 
 TEST_CASE("a listener may pay from inside `opened` and `acked`, and settle", "[client]") {
-    world w;
+    world w(each_version());
     int payments = 0;
     outcome o;
     w.payer.events.then = [&](const event& e) {
@@ -404,13 +418,31 @@ TEST_CASE("the coins of a channel that was never offered are free again", "[clie
     CHECK(w.pays(1));
 }
 
+TEST_CASE("the coins of a version 2 channel that was never offered are free again", "[client]") {
+    world w(2);
+    SECTION("the refund cannot be signed") { w.payer.plan = {call::keys_sign, fault::fails, 0, false}; }
+    SECTION("the first payment cannot be signed") { w.payer.plan = {call::keys_sign, fault::fails, 1, false}; }
+    SECTION("the contract cannot be sent") { w.payer.plan = {call::codec_encode, fault::fails, 1, false}; }
+    (void)w.open();
+    REQUIRE(w.payer.plan.hit);
+    w.pipe.cut();
+    w.run();
+    CHECK(w.payer.purse.reserved.empty());
+    CHECK(stored_channels(w.payer.disk, record_kind::client_channel).empty());
+    CHECK(w.c->record().stage == channel_stage::none);
+    w.reconnect();
+    REQUIRE(w.open());
+    CHECK(w.pays(1));
+}
+
 TEST_CASE("the coins of a channel that may be on disk stay reserved", "[client]") {
-    world w;
+    world w(each_version());
     SECTION("the write failed: it may be there") {
         w.payer.plan = {call::store_put, GENERATE(fault::fails, fault::fails_after), 0, false};
         (void)w.open();
         CHECK(w.payer.plan.hit);
-        CHECK(names_of(w.payer.transport.sent) == "CLIENT_VERSION PROVIDE_REFUND ERROR");
+        CHECK(names_of(w.payer.transport.sent) ==
+              (w.client_settings.versions.has(1) ? "CLIENT_VERSION PROVIDE_REFUND ERROR" : "CLIENT_VERSION ERROR"));
     }
     SECTION("the contract left, and no answer came") {
         open_until(w, "PROVIDE_CONTRACT");
@@ -493,9 +525,10 @@ TEST_CASE("a message without its body or out of order is answered with SYNTAX_ER
 }
 
 TEST_CASE("the client refuses terms that it cannot accept, with the code and the number", "[client]") {
-    world w;
+    const std::int32_t version = each_version();
+    world w(version);
     REQUIRE(w.c->connect(satoshi{1'000'000}));
-    w.c->on_frame(encoded(wire::server_version{1, 0}));
+    w.c->on_frame(encoded(wire::server_version{version, 0}));
     auto ring = memory_keys::testing_from(77);
     const auto key = ring.public_key(ring.new_key().value()).value();
     wire::initiate m{key.view(), 100'000, static_cast<std::uint64_t>(world_start.seconds) + 86'340, 1'000};
@@ -548,7 +581,7 @@ TEST_CASE("the client refuses terms that it cannot accept, with the code and the
 }
 
 TEST_CASE("the client takes a first payment up to its limit, and pays exactly that", "[client]") {
-    world w;
+    world w(each_version());
     w.server_settings.min_payment = satoshi{10'000};
     w.make_server();
     REQUIRE(w.open());
@@ -556,12 +589,125 @@ TEST_CASE("the client takes a first payment up to its limit, and pays exactly th
     CHECK(w.s->record().paid() == satoshi{10'000});
 }
 
-TEST_CASE("a server of another version is refused", "[client]") {
+// ---- Versions
+
+namespace {
+
+/// A client that asked for a channel, and what it says to the server's answer.
+struct asking : world {
+    explicit asking(version_set versions) {
+        client_settings.versions = versions;
+        make_client();
+        REQUIRE(c->connect(satoshi{1'000'000}));
+    }
+    [[nodiscard]] std::int32_t asked() const { return as<wire::client_version>(payer.transport.sent.at(0))->major; }
+    [[nodiscard]] std::string told(std::int32_t version) {
+        c->on_frame(encoded(wire::server_version{version, 0}));
+        return c->phase() == client_phase::version_agreed ? "agreed" : error_text(payer.transport.sent);
+    }
+};
+constexpr const char* unwanted =
+    "NO_ACCEPTABLE_VERSION: the server answers with a protocol version that this client does not want";
+
+}  // namespace
+
+TEST_CASE("a client asks for the best version that it may use, and takes that or a lower one that it may use too",
+          "[client]") {
+    struct row {
+        version_set versions;
+        std::int32_t asks;
+        std::array<std::int32_t, 2> takes;
+    };
+    const auto [versions, asks, takes] = GENERATE(
+        row{version_set::all(), 2, {1, 2}}, row{version_set::only(2), 2, {2, 2}}, row{version_set::only(1), 1, {1, 1}});
+    for (const std::int32_t answer : {1, 2, 0, -1, 3, std::numeric_limits<std::int32_t>::max()}) {
+        INFO("answered " << answer);
+        asking w(versions);
+        CHECK(w.asked() == asks);
+        const bool takes_it = answer == takes[0] || answer == takes[1];
+        CHECK(w.told(answer) == (takes_it ? "agreed" : unwanted));
+        CHECK(w.payer.transport.closed == (takes_it ? 0 : 1));
+        CHECK(w.payer.purse.reserved.empty());
+    }
+}
+
+TEST_CASE("a client that was answered with version 1 opens a channel of version 1", "[client]") {
+    asking w(version_set::all());
+    REQUIRE(w.told(1) == "agreed");
+    auto ring = memory_keys::testing_from(77);
+    const auto key = ring.public_key(ring.new_key().value()).value();
+    w.c->on_frame(
+        encoded(wire::initiate{key.view(), 100'000, static_cast<std::uint64_t>(world_start.seconds) + 86'340, 1'000}));
+    CHECK(names_of(w.payer.transport.sent) == "CLIENT_VERSION PROVIDE_REFUND");
+    CHECK(w.c->record().protocol == 1);
+}
+
+TEST_CASE("a client that may use no version does not begin", "[client]") {
     world w;
-    REQUIRE(w.c->connect(satoshi{1'000'000}));
-    w.c->on_frame(encoded(wire::server_version{2, 0}));
+    w.client_settings.versions = version_set::only(1).without(1);
+    w.make_client();
+    CHECK(w.c->connect(satoshi{1'000'000}).error().code == errc::unsupported);
+    CHECK(w.payer.transport.sent.empty());
+}
+
+TEST_CASE("a channel is resumed with its own version, whichever new ones may have", "[client]") {
+    const std::int32_t version = each_version();
+    open_world w(version);
+    REQUIRE(w.pays(5'000));
+    const txid id = w.channel();
+    w.reconnect();
+    w.client_settings.versions = w.server_settings.versions = version_set::only(3 - version);
+    w.make_client();
+    w.make_server();
+    REQUIRE(w.c->load(id));
+    SECTION("both sides go on") {
+        REQUIRE(w.open(satoshi{0}));
+        CHECK(w.c->phase() == client_phase::open);
+        CHECK(w.pays(1));
+        CHECK(w.s->record().paid() == satoshi{6'001});
+    }
+    SECTION("an answer with another version is refused, also a lower one") {
+        REQUIRE(w.c->connect(satoshi{0}));
+        w.c->on_frame(encoded(wire::server_version{3 - version, 0}));
+        CHECK(error_text(w.payer.transport.sent) == unwanted);
+        CHECK(w.channel() == id);
+    }
+}
+
+TEST_CASE("in the place of a forgotten channel, none is opened with a version that new ones may not have", "[client]") {
+    const std::int32_t version = each_version();
+    open_world w(version);
+    const txid id = w.channel();
+    w.payee.disk = memory_store{};
+    w.reconnect();
+    w.client_settings.versions = version_set::only(3 - version);
+    w.make_client();
+    REQUIRE(w.c->load(id));
+    const std::size_t reserved = w.payer.purse.reserved.size();
+    REQUIRE(w.open());
     CHECK(error_text(w.payer.transport.sent) ==
-          "NO_ACCEPTABLE_VERSION: the server speaks another version than the one asked for");
+          "NO_ACCEPTABLE_VERSION: this client opens no new channel of that protocol version");
+    CHECK(w.channel() == id);
+    CHECK(w.payer.purse.reserved.size() == reserved);
+    CHECK(stored_channels(w.payer.disk, record_kind::client_channel) == std::vector{id});
+}
+
+TEST_CASE("a program without a channel's version does not resume it, and does not lose it", "[client]") {
+    open_world w(2);
+    const txid id = w.channel();
+    w.reconnect();
+    recording_transport connection;
+    paychan::client older(contracts<multisig_refund>{}, connection, w.clock, w.payer.keys, w.payer.store,
+                          w.payer.wallet, w.payer.network, w.payer.codec, w.payer.events);
+    REQUIRE(older.load(id));
+    CHECK(older.connect(satoshi{1'000'000}).error().code == errc::unsupported);
+    CHECK(connection.sent.empty());
+    CHECK(older.record().terms.contract.id == id);
+    // The refund needs no scheme: it was complete before the contract left.
+    w.chain.set_time(older.record().terms.expiry + 1);
+    w.chain.mine(12, p2pkh_script({}).view());
+    CHECK(older.refund(w.chain.median_time()));
+    CHECK(w.chain.spender_in_mempool({id, 0}));
 }
 
 // ---- Opening, resuming, ending
@@ -617,7 +763,7 @@ TEST_CASE("a server that forgot the channel is told so, or opens another; the fi
 
 TEST_CASE("a client that was offered another channel keeps the old one when the connection breaks before the contract",
           "[client]") {
-    open_world w;
+    open_world w(1);  // in version 2 the contract is the answer to INITIATE
     REQUIRE(w.pays(5'000));
     const txid first = w.channel();
     const record_buffer before = write_record(w.c->record());
@@ -635,6 +781,32 @@ TEST_CASE("a client that was offered another channel keeps the old one when the 
     CHECK(equal(write_record(w.c->record()).view(), before.view()));
     CHECK(w.payer.purse.reserved.size() == 1);  // those of the new contract are free
     // The server finds its disk again: the old channel goes on.
+    w.payee.disk = forgotten;
+    w.reconnect();
+    REQUIRE(w.open(satoshi{0}));
+    CHECK(w.pays(1));
+    CHECK(w.s->record().paid() == satoshi{6'001});
+}
+
+TEST_CASE("a client of version 2 keeps the old channel when it cannot make the new contract", "[client]") {
+    open_world w(2);
+    REQUIRE(w.pays(5'000));
+    const txid first = w.channel();
+    const record_buffer before = write_record(w.c->record());
+    const memory_store forgotten = std::exchange(w.payee.disk, memory_store{});
+    w.reconnect();
+    SECTION("no coins") { w.payer.plan = {call::wallet_fund, fault::fails, 0, false}; }
+    SECTION("no key") { w.payer.plan = {call::keys_new, fault::fails, 0, false}; }
+    SECTION("no refund") { w.payer.plan = {call::keys_sign, fault::fails, 1, false}; }  // 0: that it resumes
+    SECTION("no first payment") { w.payer.plan = {call::keys_sign, fault::fails, 2, false}; }
+    SECTION("no frame") { w.payer.plan = {call::codec_encode, fault::fails, 1, false}; }
+    (void)w.open();
+    REQUIRE(w.payer.plan.hit);
+    w.pipe.cut();
+    w.run();
+    CHECK(w.channel() == first);
+    CHECK(equal(write_record(w.c->record()).view(), before.view()));
+    CHECK(w.payer.purse.reserved.size() == 1);
     w.payee.disk = forgotten;
     w.reconnect();
     REQUIRE(w.open(satoshi{0}));

@@ -3,6 +3,8 @@
 
 #include <catch2/catch.hpp>
 
+#include "support/channel.hpp"
+#include "support/versions.hpp"
 #include "support/world.hpp"
 
 using namespace paychan;
@@ -11,7 +13,7 @@ using namespace paychan_test;
 namespace {
 
 struct open_world : world {
-    open_world() {
+    explicit open_world(std::int32_t version = each_version()) : world(version) {
         REQUIRE(open());
         REQUIRE(s->phase() == server_phase::open);
         frames = payee.transport.sent.size();
@@ -26,7 +28,8 @@ struct open_world : world {
 };
 
 wire::initiate initiate_of(world& w, std::uint64_t window = 86'340) {
-    w.s->on_frame(encoded(wire::client_version{1, 0, {}, window}));
+    const std::int32_t version = w.server_settings.versions.has(2) ? 2 : 1;
+    w.s->on_frame(encoded(wire::client_version{version, 0, {}, window}));
     REQUIRE(w.payee.transport.sent.size() == 2);
     return as<wire::initiate>(w.payee.transport.sent[1]).value();
 }
@@ -58,7 +61,7 @@ void talk(world& w) { (void)pump(w.pipe, *w.c, *w.s); }
 
 TEST_CASE("the server clamps the window that is asked for", "[server]") {
     const auto window = [](std::uint64_t asked) {
-        world w;
+        world w(each_version());
         return static_cast<std::int64_t>(initiate_of(w, asked).expire_time_secs) - world_start.seconds;
     };
     CHECK(window(86'340) == 86'340);
@@ -71,7 +74,7 @@ TEST_CASE("the server clamps the window that is asked for", "[server]") {
 }
 
 TEST_CASE("the smallest window leaves ten minutes before the server's margin, to open and to pay", "[server]") {
-    world w;
+    world w(each_version());
     w.server_settings.min_window = GENERATE(0, 7'200, 7'800);
     w.make_server();
     SECTION("what is asked for is raised to it") {
@@ -98,28 +101,30 @@ TEST_CASE("the smallest window leaves ten minutes before the server's margin, to
 }
 
 TEST_CASE("the first payment that is demanded bears the fee of a settlement", "[server]") {
-    // 268 bytes, and an output that is no dust: 546.
+    // The largest settlement, counted by hand in channel/settlement.cpp, and an output that is no dust: 546.
+    const std::int32_t version = each_version();
+    const std::uint64_t size = version == 1 ? 268 : 350;
     {
-        world w;
+        world w(version);
         CHECK(initiate_of(w).min_payment == 1'000);
     }
     {
-        world w;
+        world w(version);
         w.server_settings.min_payment = satoshi{1};
         w.make_server();
-        CHECK(initiate_of(w).min_payment == 268 + 546);
+        CHECK(initiate_of(w).min_payment == size + 546);
     }
     {
-        world w;
+        world w(version);
         w.s->on_fee_rate({10'000});
-        CHECK(initiate_of(w).min_payment == 2'680 + 546);
+        CHECK(initiate_of(w).min_payment == 10 * size + 546);
     }
     {
-        world w;
+        world w(version);
         w.server_settings.min_channel = satoshi{2'000};
         w.make_server();
         w.s->on_fee_rate({10'000});
-        CHECK(initiate_of(w).min_accepted_channel_size == 2'680 + 546);
+        CHECK(initiate_of(w).min_accepted_channel_size == 10 * size + 546);
     }
 }
 
@@ -144,7 +149,7 @@ TEST_CASE("a server whose wallet could pay fees demands a first payment that bea
     recording_broadcaster network;
     wire::small_codec codec;
     event_log events;
-    server payee(v1{}, connection, clock, keys, store, wallet, network, codec, events);
+    server payee(both_versions{}, connection, clock, keys, store, wallet, network, codec, events);
     payee.on_fee_rate({10'000});
     payee.on_frame(encoded(wire::client_version{1, 0, {}, 86'340}));
     REQUIRE(connection.sent.size() == 2);
@@ -152,7 +157,7 @@ TEST_CASE("a server whose wallet could pay fees demands a first payment that bea
 }
 
 TEST_CASE("a first payment below what was demanded opens nothing", "[server]") {
-    world w;
+    world w(each_version());
     w.server_settings.min_payment = satoshi{2'000};
     w.make_server();
     REQUIRE(w.c->connect(satoshi{1'000'000}));
@@ -162,29 +167,235 @@ TEST_CASE("a first payment below what was demanded opens nothing", "[server]") {
     std::get<wire::initiate>(terms).min_payment = 1'999;  // a client that pays less
     w.c->on_frame(encoded(terms));
     w.pipe.second.deliver(*w.s);
-    w.c->on_frame(w.payee.transport.sent[2]);
-    w.pipe.second.deliver(*w.s);
+    if (w.payee.transport.sent.size() > 2 && as<wire::return_refund>(w.payee.transport.sent[2])) {
+        w.c->on_frame(w.payee.transport.sent[2]);
+        w.pipe.second.deliver(*w.s);
+    }
     CHECK(error_text(w.payee.transport.sent) == "BAD_TRANSACTION: the first payment is below the minimum");
     CHECK(stored_channels(w.payee.disk, record_kind::server_channel).empty());
     CHECK(w.chain.mempool_size() == 0);
 }
 
+TEST_CASE("a server follows what a peer asked for as first payment, in its range and when it can afford it",
+          "[server]") {
+    const std::int32_t version = each_version();
+    const auto demanded = [&](std::int64_t expected, std::int64_t rate = 1'000, std::int64_t own = 1'000) {
+        world w(version);
+        w.server_settings.min_payment = satoshi{own};
+        w.make_server();
+        w.s->on_fee_rate({rate});
+        w.s->expect_min_payment(satoshi{expected});
+        return static_cast<std::int64_t>(initiate_of(w).min_payment);
+    };
+    CHECK(demanded(5'000) == 5'000);
+    CHECK(demanded(10'000) == 10'000);
+    CHECK(demanded(1'000, 1'000, 5'000) == 1'000);  // also down
+    // Outside of the range: its own.
+    CHECK(demanded(10'001) == 1'000);
+    CHECK(demanded(999) == 1'000);
+    CHECK(demanded(0) == 1'000);
+    CHECK(demanded(-1) == 1'000);
+    CHECK(demanded(std::numeric_limits<std::int64_t>::max()) == 1'000);
+    CHECK(demanded(std::numeric_limits<std::int64_t>::min(), 1'000, 5'000) == 5'000);
+    // Not below what a settlement costs now.
+    const std::int64_t cost = 10 * (version == 1 ? 268 : 350) + 546;
+    CHECK(demanded(1'000, 10'000) == cost);
+    CHECK(demanded(5'000, 10'000) == 5'000);
+    CHECK(demanded(1'000, 10'000, 5'000) == 5'000);
+}
+
+TEST_CASE("a range that the operator sets for first payments is kept", "[server]") {
+    world w(each_version());
+    w.server_settings.lowest_min_payment = satoshi{2'000};
+    w.server_settings.highest_min_payment = satoshi{4'000};
+    const std::int64_t asked = GENERATE(1'999, 2'000, 4'000, 4'001);
+    w.make_server();
+    w.s->expect_min_payment(satoshi{asked});
+    const bool follows = asked == 2'000 || asked == 4'000;
+    CHECK(initiate_of(w).min_payment == static_cast<std::uint64_t>(follows ? asked : 1'000));
+}
+
+TEST_CASE("what a peer would have taken as first payment is kept for its next attempt", "[server]") {
+    const std::int32_t version = each_version();
+    const auto after = [&](const wire::error_message& m) {
+        world w(version);
+        CHECK_FALSE(w.s->peer_expects());
+        (void)initiate_of(w);
+        CHECK_FALSE(w.s->peer_expects());
+        w.s->on_frame(encoded(m));
+        CHECK(w.s->phase() == server_phase::ended);
+        return w.s->peer_expects();
+    };
+    CHECK(after({7, {}, 5'000}) == satoshi{5'000});
+    CHECK(after({7, as_bytes("too much"), max_money.value}) == max_money);
+    CHECK_FALSE(after({7, {}, static_cast<std::uint64_t>(max_money.value) + 1}));
+    CHECK_FALSE(after({7, {}, ~std::uint64_t{0}}));
+    CHECK_FALSE(after({7, {}, {}}));  // it did not say
+    CHECK_FALSE(after({6, {}, 5'000}));
+    CHECK_FALSE(after({8, {}, 5'000}));
+    // Before the terms there is nothing that it could mean.
+    world w(version);
+    w.s->on_frame(encoded(wire::error_message{7, {}, 5'000}));
+    CHECK_FALSE(w.s->peer_expects());
+}
+
+TEST_CASE("a client that takes one first payment only gets it at its second attempt", "[server]") {
+    const std::int32_t version = each_version();
+    world w(version);
+    w.server_settings.min_payment = satoshi{5'000};
+    w.client_settings.max_min_payment = satoshi{1'000};  // as releases of the reference: see protocol.md
+    w.make_client();
+    w.make_server();
+    REQUIRE(w.open());
+    CHECK(w.payer.events.last(event_kind::error).problem.code == errc::min_payment_too_large);
+    const auto expected = w.s->peer_expects();
+    REQUIRE(expected == satoshi{1'000});
+    w.reconnect();
+    w.s->expect_min_payment(*expected);
+    REQUIRE(w.open());
+    CHECK(w.c->phase() == client_phase::open);
+    CHECK(w.s->record().paid() == satoshi{1'000});
+}
+
+// ---- Versions
+
 TEST_CASE("a version that the server does not speak is answered with those that it does", "[server]") {
-    for (const std::int32_t major : {0, 2, 3, -1, std::numeric_limits<std::int32_t>::max()}) {
+    struct row {
+        version_set versions;
+        std::string text;
+        std::array<bool, 2> speaks;
+    };
+    const row r = GENERATE(row{version_set::only(1), "this server speaks protocol version 1", {true, false}},
+                           row{version_set::only(2), "this server speaks protocol version 2", {false, true}},
+                           row{version_set::all(), "this server speaks protocol versions 1 and 2", {true, true}},
+                           row{version_set::only(1).without(1), "this server opens no channels", {false, false}});
+    for (const std::int32_t major : {0, 1, 2, 3, -1, std::numeric_limits<std::int32_t>::max()}) {
+        INFO(r.text << ", asked for " << major);
         world w;
-        w.s->on_frame(encoded(wire::client_version{major, 0, {}, 86'340}));
-        CHECK(error_text(w.payee.transport.sent) == "NO_ACCEPTABLE_VERSION: this server speaks protocol version 1");
-        CHECK(w.payee.transport.closed == 1);
+        w.server_settings.versions = r.versions;
+        w.make_server();
+        w.s->on_frame(encoded(wire::client_version{major, GENERATE(0, 7), {}, 86'340}));  // minor is ignored
+        if ((major == 1 && r.speaks[0]) || (major == 2 && r.speaks[1])) {
+            REQUIRE(names_of(w.payee.transport.sent) == "SERVER_VERSION INITIATE");
+            CHECK(as<wire::server_version>(w.payee.transport.sent[0])->major == major);
+            CHECK(as<wire::server_version>(w.payee.transport.sent[0])->minor == 0);
+        } else {
+            CHECK(error_text(w.payee.transport.sent) == "NO_ACCEPTABLE_VERSION: " + r.text);
+            CHECK(w.payee.transport.closed == 1);
+        }
     }
-    world w;
-    w.s->on_frame(encoded(wire::client_version{1, 7, {}, 86'340}));  // the minor version is ignored
-    CHECK(names_of(w.payee.transport.sent) == "SERVER_VERSION INITIATE");
+}
+
+TEST_CASE("a program with one scheme names its version, whatever is allowed", "[server]") {
+    recording_transport connection;
+    manual_clock clock(world_start);
+    memory_keys keys = memory_keys::testing_from(5);
+    memory_store store;
+    coin_wallet wallet(3);
+    recording_broadcaster network;
+    wire::small_codec codec;
+    event_log events;
+    server payee(contracts<cltv_p2sh>{}, connection, clock, keys, store, wallet, network, codec, events);
+    payee.on_frame(encoded(wire::client_version{1, 0, {}, 86'340}));
+    CHECK(error_text(connection.sent) == "NO_ACCEPTABLE_VERSION: this server speaks protocol version 2");
+}
+
+TEST_CASE("a channel is resumed with its own version by who asks for that or for a higher one", "[server]") {
+    const std::int32_t version = each_version();
+    open_world w(version);
+    const txid id = w.channel();
+    w.server_settings.versions = version_set::only(3 - version);  // of new channels
+    const auto answer = [&](std::int32_t major) {
+        w.reconnect();
+        w.payee.transport.sent.clear();
+        const bytes32 hash = display_bytes(id);
+        w.s->on_frame(encoded(wire::client_version{major, 0, hash, 86'340}));
+        if (names_of(w.payee.transport.sent) != "SERVER_VERSION CHANNEL_OPEN")
+            return error_text(w.payee.transport.sent);
+        return std::to_string(as<wire::server_version>(w.payee.transport.sent[0])->major);
+    };
+    const std::string refusal =
+        "NO_ACCEPTABLE_VERSION: that channel was opened with another protocol version: resume it with that one";
+    CHECK(answer(version) == std::to_string(version));
+    CHECK(answer(2) == std::to_string(version));  // a client of the reference that knows both asks for 2
+    CHECK(answer(1) == (version == 1 ? "1" : refusal));
+    for (const std::int32_t other : {0, 3, -1, std::numeric_limits<std::int32_t>::max()})
+        CHECK(answer(other) == refusal);
+    CHECK(w.s->record().stage == channel_stage::none);  // and a refusal takes nothing up
+}
+
+TEST_CASE("a version 1 channel is resumed, paid on and settled by a client that asked for 2", "[server]") {
+    open_world w(1);
+    const txid id = w.channel();
+    REQUIRE(w.c->pay(satoshi{5'000}));
+    const bytes payment = w.payer.transport.sent.back();
+    w.reconnect();
+    const bytes32 hash = display_bytes(id);
+    w.s->on_frame(encoded(wire::client_version{2, 0, hash, 86'340}));
+    w.s->on_frame(payment);
+    w.s->on_frame(encoded(wire::close{}));
+    w.payee.follower.deliver(*w.s);
+    CHECK(w.s->record().paid() == satoshi{6'000});
+    CHECK(w.chain.spender_in_mempool({id, 0}));
+}
+
+TEST_CASE("a channel whose version the program lacks is not resumed, nor is another opened in its place", "[server]") {
+    open_world w(2);
+    const bytes32 hash = display_bytes(w.channel());
+    recording_transport connection;
+    server older(contracts<multisig_refund>{}, connection, w.clock, w.payee.keys, w.payee.store, w.payee.wallet,
+                 w.payee.network, w.payee.codec, w.payee.events);
+    older.on_frame(encoded(wire::client_version{2, 0, hash, 86'340}));
+    CHECK(error_text(connection.sent) == "OTHER: this side cannot go on now; try again later");
+    CHECK(w.payee.events.last(event_kind::error).problem.code == errc::unsupported);
+    CHECK(w.pays(1));  // the older connection is not touched
+}
+
+TEST_CASE("the first payment of a client with a long key bears the settlement, or opens nothing", "[server]") {
+    // What INITIATE demands was counted with a key of 33 bytes.
+    world w(2);
+    w.server_settings.min_payment = satoshi{1};
+    w.make_server();
+    const wire::initiate m = initiate_of(w);
+    contract_terms terms;
+    terms.value = satoshi{1'000'000};
+    terms.expiry = {static_cast<std::int64_t>(m.expire_time_secs)};
+    terms.server_key = parse_public_key(m.multisig_key).value();
+    channel_record own;
+    own.key = w.payer.ring.new_key().value();
+    terms.client_key = uncompressed(w.payer.ring.public_key(own.key).value());
+    bytes memory(1'000);
+    const bytes contract = owned(
+        w.payer.purse.fund(v2_scheme::script_pubkey(terms).view(), terms.value, min_relay_fee_rate, memory).value());
+    terms.contract = {parse_transaction(contract).value().id(), 0};
+    own.terms = terms;
+    const auto offer = [&](std::int64_t first) {
+        own.change = {1'000'000 - first};
+        const auto signature = sign_payment<v2_scheme>(own, own.change, w.payer.ring).value();
+        wire::provide_contract offered{
+            contract, {static_cast<std::uint64_t>(own.change.value), signature.view(), {}}, terms.client_key.view()};
+        w.s->on_frame(encoded(offered));
+    };
+    SECTION("what was demanded") {
+        offer(static_cast<std::int64_t>(m.min_payment) + GENERATE(0, 33));
+        CHECK(error_text(w.payee.transport.sent) ==
+              "BAD_TRANSACTION: the first payment does not bear the fee of a settlement");
+        CHECK(stored_channels(w.payee.disk, record_kind::server_channel).empty());
+    }
+    SECTION("and what the longer key costs") {
+        offer(static_cast<std::int64_t>(m.min_payment) + 34);  // 32 bytes, and two for the length of the script_sig
+        w.payee.follower.deliver(*w.s);
+        REQUIRE(w.s->phase() == server_phase::open);
+        w.s->on_frame(encoded(wire::close{}));
+        w.payee.follower.deliver(*w.s);
+        CHECK(w.chain.spender_in_mempool(terms.contract));
+    }
 }
 
 // ---- Opening
 
 TEST_CASE("the application hears of the first payment before it hears of the opening", "[server]") {
-    world w;
+    world w(each_version());
     REQUIRE(w.open());
     CHECK(w.payee.events.names() == "stored payment opened");
     CHECK(w.payee.events.last(event_kind::payment).amount == satoshi{1'000});
@@ -192,7 +403,7 @@ TEST_CASE("the application hears of the first payment before it hears of the ope
 }
 
 TEST_CASE("the channel opens when the network has the contract, and not before", "[server]") {
-    world w;
+    world w(each_version());
     REQUIRE(w.c->connect(satoshi{1'000'000}));
     w.payee.follower.set_node(chain_follower::node::down);
     talk(w);
@@ -210,7 +421,7 @@ TEST_CASE("the channel opens when the network has the contract, and not before",
 }
 
 TEST_CASE("a node that comes back empty is sent the contract before the settlement", "[server]") {
-    world w;
+    world w(each_version());
     REQUIRE(w.open());
     REQUIRE(w.pays(50'000));
     w.payee.follower.set_node(chain_follower::node::down);
@@ -228,7 +439,7 @@ TEST_CASE("a node that comes back empty is sent the contract before the settleme
 }
 
 TEST_CASE("a contract that the network refuses opens nothing, and the client is told", "[server]") {
-    world w;
+    world w(each_version());
     w.payee.follower.refuse_next("bare-multisig");
     REQUIRE(w.open());
     CHECK(error_text(w.payee.transport.sent) == "BAD_TRANSACTION: the network refuses the contract");
@@ -239,7 +450,7 @@ TEST_CASE("a contract that the network refuses opens nothing, and the client is 
 }
 
 TEST_CASE("outcomes of other transactions do not open a channel", "[server]") {
-    world w;
+    world w(each_version());
     REQUIRE(w.c->connect(satoshi{1'000'000}));
     talk(w);
     REQUIRE(w.s->phase() == server_phase::broadcasting);
@@ -249,7 +460,7 @@ TEST_CASE("outcomes of other transactions do not open a channel", "[server]") {
 }
 
 TEST_CASE("a connection that was lost while the contract was broadcast goes on when it is resumed", "[server]") {
-    world w;
+    world w(each_version());
     REQUIRE(w.c->connect(satoshi{1'000'000}));
     w.payee.follower.set_node(chain_follower::node::down);
     talk(w);
@@ -263,7 +474,7 @@ TEST_CASE("a connection that was lost while the contract was broadcast goes on w
 }
 
 TEST_CASE("the txid of somebody else's contract in a refund reaches no event", "[server]") {
-    open_world victim;
+    open_world victim(1);
     const txid theirs = victim.channel();
     world w;
     const auto terms = initiate_of(w);
@@ -423,12 +634,332 @@ TEST_CASE("payments after the expiry are refused", "[server]") {
     CHECK(w.stored().paid() == satoshi{1'000});
 }
 
+// ---- The application's answer
+
+namespace {
+
+/// An open channel whose application is asked, and answers later.
+struct held_payment : open_world {
+    outcome o;
+
+    explicit held_payment(std::int64_t amount = 5'000, std::int32_t of_version = each_version())
+        : open_world(of_version) {
+        payee.events.asked.clear();
+        payee.events.answer = [](const event&) { return payment_answer::hold(); };
+        REQUIRE(pay(satoshi{amount}, o));
+        REQUIRE(s->phase() == server_phase::answering);
+        REQUIRE(sent().empty());
+        REQUIRE(o.calls == 0);
+    }
+    /// Both kinds of answer are refused, and do nothing.
+    void answers_are_late(satoshi total) {
+        const std::size_t before = payee.transport.sent.size();
+        const std::size_t told = payee.events.heard.size();
+        const server_phase phase = s->phase();
+        CHECK(s->ack(total).error().code == errc::wrong_state);
+        CHECK(s->refuse(total, "no").error().code == errc::wrong_state);
+        CHECK(payee.transport.sent.size() == before);
+        CHECK(payee.events.heard.size() == told);
+        CHECK(s->phase() == phase);
+    }
+    void resume() {
+        payee.events.answer = nullptr;
+        reconnect();
+        payee.events.heard.clear();
+        payee.events.asked.clear();
+        REQUIRE(open(satoshi{0}));
+    }
+};
+
+}  // namespace
+
+TEST_CASE("the application is asked about each payment that moves money, when it is on disk, and gives bytes back",
+          "[server]") {
+    world w(each_version());
+    const bytes thanks = owned(as_bytes("thanks"));
+    w.payee.events.answer = [&](const event& e) {
+        CHECK(e.kind == event_kind::payment);
+        CHECK(e.amount == satoshi{5'000});
+        CHECK(text_of(e.data) == "order 7");
+        CHECK(w.payee.events.names() == "stored payment opened payment");  // on_event comes first
+        CHECK(load_record(w.payee.disk, record_kind::server_channel, e.channel)->paid() == satoshi{6'000});
+        CHECK(names_of(w.payee.transport.sent).find("PAYMENT_ACK") == std::string::npos);
+        return payment_answer::ack(thanks);
+    };
+    REQUIRE(w.open());
+    CHECK(w.payee.events.asked.empty());  // the first payment opens the channel
+    outcome o;
+    REQUIRE(w.pay(satoshi{5'000}, o, "order 7"));
+    CHECK(o.told);
+    CHECK(text_of(o.info) == "thanks");
+    w.s->on_frame(w.payer.transport.sent.back());  // the same again
+    CHECK(as<wire::payment_ack>(w.payee.transport.sent.back()));
+    CHECK(w.payee.events.asked == std::vector{satoshi{6'000}});
+}
+
+TEST_CASE("an application that is not asked takes every payment", "[server]") {
+    open_world w;
+    REQUIRE(w.c->pay(satoshi{5'000}));
+    const bytes payment = w.payer.transport.sent.back();
+    recording_transport connection;
+    event_log listener;  // has no on_payment
+    server plain(both_versions{}, connection, w.clock, w.payee.keys, w.payee.store, w.payee.wallet, w.payee.network,
+                 w.payee.codec, listener);
+    const bytes32 hash = display_bytes(w.channel());
+    plain.on_frame(encoded(wire::client_version{w.version(), 0, hash, 86'340}));
+    plain.on_frame(payment);
+    CHECK(names_of(connection.sent) == "SERVER_VERSION CHANNEL_OPEN PAYMENT_ACK");
+    CHECK(listener.names() == "opened payment");
+    CHECK(w.stored().paid() == satoshi{6'000});
+}
+
+TEST_CASE("a held payment is on disk, and its ack leaves when the application says so", "[server]") {
+    held_payment w;
+    CHECK(w.stored().paid() == satoshi{6'000});
+    CHECK(w.payee.events.asked == std::vector{satoshi{6'000}});
+    w.answers_are_late(satoshi{5'000});
+    w.answers_are_late(satoshi{1'000});
+    w.answers_are_late(satoshi{6'001});
+    REQUIRE(w.s->ack(satoshi{6'000}, as_bytes("later")));
+    CHECK(w.s->phase() == server_phase::open);
+    w.run();
+    CHECK(w.sent() == "PAYMENT_ACK");
+    CHECK(w.o.calls == 1);
+    REQUIRE(w.o.told);
+    CHECK(w.o.told->total == satoshi{6'000});
+    CHECK(text_of(w.o.info) == "later");
+    w.answers_are_late(satoshi{6'000});
+    w.payee.events.answer = nullptr;
+    CHECK(w.pays(1));
+}
+
+TEST_CASE("a payment that the application refuses ends the connection with its words, and stays paid", "[server]") {
+    const bool later = GENERATE(true, false);
+    open_world w;
+    w.payee.events.answer = [&](const event&) {
+        return later ? payment_answer::hold() : payment_answer::refuse("sold out");
+    };
+    outcome o;
+    REQUIRE(w.pay(satoshi{5'000}, o));
+    if (later) {
+        REQUIRE(w.s->phase() == server_phase::answering);
+        REQUIRE(w.s->refuse(satoshi{6'000}, "sold out"));
+        w.run();
+    }
+    CHECK(w.s->phase() == server_phase::ended);
+    CHECK(w.sent() == "ERROR");
+    CHECK(error_text(w.payee.transport.sent) == "OTHER: sold out");
+    CHECK(w.payee.transport.closed == 1);
+    CHECK(w.payee.events.names() == "payment error closed");
+    CHECK(w.payee.events.last(event_kind::error).problem.code == errc::other);
+    CHECK(o.calls == 1);
+    REQUIRE_FALSE(o.told);
+    CHECK(o.told.error().code == errc::peer_error);
+    CHECK(text_of(w.payer.events.last(event_kind::error).data) == "sold out");
+    CHECK(w.stored().paid() == satoshi{6'000});
+    CHECK(w.stored().stage == channel_stage::open);
+    // Both sides go on from there, and nobody is asked about it again.
+    w.payee.events.answer = nullptr;
+    w.payee.events.asked.clear();
+    w.payee.events.heard.clear();
+    w.reconnect();
+    REQUIRE(w.open(satoshi{0}));
+    CHECK(w.payee.events.count(event_kind::payment) == 0);
+    CHECK(w.payee.events.asked.empty());
+    CHECK(w.c->record().paid() == satoshi{6'000});
+    CHECK(w.pays(1));
+    CHECK(w.payee.events.asked == std::vector{satoshi{6'001}});
+}
+
+TEST_CASE("a payment that was held when the connection broke is acked on the next one without a question", "[server]") {
+    held_payment w;
+    w.pipe.cut();
+    w.run();
+    CHECK(w.o.calls == 1);
+    CHECK_FALSE(w.o.told);
+    w.answers_are_late(satoshi{6'000});
+    SECTION("by its amount") {
+        w.resume();
+        CHECK(w.c->phase() == client_phase::open);
+        CHECK(w.payee.events.names() == "opened");
+    }
+    SECTION("to a peer of the reference") {
+        w.client_settings.extensions = false;
+        const txid id = w.channel();
+        w.make_client();
+        REQUIRE(w.c->load(id));
+        w.resume();
+        CHECK(names_of(w.payee.transport.sent, w.payee.transport.sent.size() - 1) == "PAYMENT_ACK");
+        CHECK(w.c->phase() == client_phase::open);
+    }
+    CHECK(w.payee.events.asked.empty());
+    CHECK(w.c->record().paid() == satoshi{6'000});
+    CHECK(w.pays(1));
+}
+
+TEST_CASE("an answer whose bytes do not fit into a frame is told to the application, or ends the connection",
+          "[server]") {
+    const bytes info(wire::max_frame_size, 'x');
+    SECTION("when it comes later, it can be given again") {
+        held_payment w;
+        CHECK(w.s->ack(satoshi{6'000}, info).error().code == errc::too_long);
+        CHECK(w.s->refuse(satoshi{6'000}, {reinterpret_cast<const char*>(info.data()), info.size()}).error().code ==
+              errc::too_long);
+        CHECK(w.sent().empty());
+        CHECK(w.s->phase() == server_phase::answering);
+        REQUIRE(w.s->ack(satoshi{6'000}, as_bytes("short")));
+        w.run();
+        CHECK(w.o.told);
+    }
+    SECTION("at once, the connection ends, and the payment stays") {
+        open_world w;
+        w.payee.events.answer = [&](const event&) { return payment_answer::ack(info); };
+        outcome o;
+        REQUIRE(w.pay(satoshi{5'000}, o));
+        CHECK(w.sent() == "ERROR");
+        CHECK(w.payee.events.last(event_kind::error).problem.code == errc::too_long);
+        CHECK(w.stored().paid() == satoshi{6'000});
+        w.payee.events.answer = nullptr;
+        w.reconnect();
+        REQUIRE(w.open(satoshi{0}));
+        CHECK(w.pays(1));
+    }
+}
+
+TEST_CASE("a second payment before the answer to the first ends the connection, and changes nothing", "[server]") {
+    held_payment w;
+    const std::uint64_t version = w.stored().version;
+    // The client's driver would not send it.
+    channel_record next = w.c->record();
+    next.change = {900'000};
+    next.signature = w.version() == 1 ? sign_payment<v1_scheme>(next, next.change, w.payer.ring).value()
+                                      : sign_payment<v2_scheme>(next, next.change, w.payer.ring).value();
+    const bytes repeated = w.payer.transport.sent.back();
+    const bytes frame = GENERATE(true, false) ? repeated : encoded(detail::payment_message(next, {}));
+    w.s->on_frame(frame);
+    CHECK(error_text(w.payee.transport.sent) == "SYNTAX_ERROR: a payment before the last one was acknowledged");
+    CHECK(w.s->phase() == server_phase::ended);
+    CHECK(w.stored().version == version);
+    CHECK(w.stored().paid() == satoshi{6'000});
+    w.answers_are_late(satoshi{6'000});
+    w.run();
+    w.resume();
+    CHECK(w.pays(1));
+}
+
+TEST_CASE("CLOSE, or the operator, settles a payment that still waits for its answer", "[server]") {
+    held_payment w;
+    if (GENERATE(true, false)) {
+        REQUIRE(w.c->settle());
+        w.pipe.second.deliver(*w.s);
+    } else {
+        REQUIRE(w.s->settle());
+    }
+    CHECK(w.s->phase() == server_phase::settling);
+    w.answers_are_late(satoshi{6'000});
+    w.run();
+    CHECK(w.sent() == "CLOSE");
+    CHECK(w.payee.events.last(event_kind::settled).total == satoshi{6'000});
+    CHECK(w.payer.events.last(event_kind::settled).total == satoshi{6'000});
+    CHECK(w.chain.spender_in_mempool({w.channel(), 0}));
+    CHECK(w.o.calls == 1);  // told as unknown: no ack came
+    CHECK_FALSE(w.o.told);
+}
+
+TEST_CASE("a channel that is used up is settled behind the answer to its last payment, not before", "[server]") {
+    held_payment w(999'000);
+    CHECK(w.stored().change == satoshi{0});
+    CHECK_FALSE(w.chain.spender_in_mempool({w.channel(), 0}));
+    SECTION("acked") {
+        REQUIRE(w.s->ack(satoshi{1'000'000}));
+        w.run();
+        CHECK(w.sent() == "PAYMENT_ACK CLOSE");
+        CHECK(w.o.told);
+    }
+    SECTION("refused: it is settled when the client resumes") {
+        REQUIRE(w.s->refuse(satoshi{1'000'000}, "no"));
+        w.run();
+        CHECK(w.sent() == "ERROR");
+        CHECK_FALSE(w.chain.spender_in_mempool({w.channel(), 0}));
+        w.resume();
+    }
+    SECTION("never answered: the same") {
+        w.pipe.cut();
+        w.run();
+        w.resume();
+    }
+    CHECK(w.chain.spender_in_mempool({w.channel(), 0}));
+    CHECK(w.payee.events.last(event_kind::settled).total == satoshi{1'000'000});
+    CHECK(w.payer.events.last(event_kind::settled).total == satoshi{1'000'000});
+}
+
+TEST_CASE("a contract that is refused while a payment waits ends the channel, and the answer is late", "[server]") {
+    held_payment w;
+    w.s->on_broadcast(w.channel(), broadcast_outcome::refused);
+    CHECK(w.sent() == "ERROR");
+    CHECK(error_text(w.payee.transport.sent) == "BAD_TRANSACTION: the network refuses the contract by now");
+    CHECK(w.stored().stage == channel_stage::unbacked);
+    CHECK(w.stored().paid() == satoshi{6'000});
+    w.answers_are_late(satoshi{6'000});
+    w.run();
+    CHECK_FALSE(w.o.told);
+}
+
+TEST_CASE("a connection that this side ends while a payment waits can be resumed", "[server]") {
+    held_payment w;
+    w.s->close();
+    CHECK(w.sent() == "CLOSE");
+    w.answers_are_late(satoshi{6'000});
+    w.run();
+    w.resume();
+    CHECK(w.c->record().paid() == satoshi{6'000});
+    CHECK(w.pays(1));
+}
+
+TEST_CASE("an application is not asked about a payment that could not be stored", "[server]") {
+    open_world w;
+    w.payee.plan = {call::store_put, GENERATE(fault::fails, fault::fails_after), 0, false};
+    outcome o;
+    REQUIRE(w.pay(satoshi{5'000}, o));
+    CHECK(w.payee.events.asked.empty());
+    CHECK(w.sent() == "ERROR");
+}
+
+TEST_CASE("a fault while the ack is written leaves the payment paid, and the connection ended", "[server]") {
+    open_world w;
+    w.payee.plan = {call::codec_encode, fault::fails, 0, false};
+    outcome o;
+    REQUIRE(w.pay(satoshi{5'000}, o));
+    REQUIRE(w.payee.plan.hit);
+    CHECK(w.sent() == "ERROR");
+    CHECK(w.s->phase() == server_phase::ended);
+    CHECK(w.stored().paid() == satoshi{6'000});
+    w.reconnect();
+    REQUIRE(w.open(satoshi{0}));
+    CHECK(w.c->record().paid() == satoshi{6'000});
+}
+
+TEST_CASE("held payments of many connections wait each for its own answer", "[server]") {
+    open_world w;
+    w.payee.events.answer = [](const event&) { return payment_answer::hold(); };
+    REQUIRE(w.c->pay(satoshi{10}));
+    w.s->finish(put_all(w.payee.store, w.s->take(w.payer.transport.sent.back())));
+    CHECK(w.s->phase() == server_phase::answering);
+    CHECK(w.sent().empty());
+    w.s->on_broadcast(txid{bytes32{9}}, broadcast_outcome::accepted);  // somebody else's news
+    w.s->on_broadcast(w.channel(), broadcast_outcome::accepted);
+    w.s->rebroadcast();
+    CHECK(w.s->phase() == server_phase::answering);
+    REQUIRE(w.s->ack(satoshi{1'010}));
+    CHECK(w.sent() == "PAYMENT_ACK");
+}
+
 TEST_CASE("many connections' payments are written in one batch, and acked when that is on disk", "[server]") {
     open_world a;
     // A second channel of another client, on the same disk.
     memory_pipe pipe;
     faulty_transport connection{a.payee.plan, pipe, pipe.second, {}};
-    world b;
+    world b(a.version());
     REQUIRE(b.open(satoshi{900'000}));
     for (const auto kind : {record_kind::server_channel, record_kind::server_contract}) {
         const txid id = b.channel();
@@ -436,9 +967,9 @@ TEST_CASE("many connections' payments are written in one batch, and acked when t
         const std::uint64_t version = kind == record_kind::server_channel ? b.s->record().version : 1;
         REQUIRE(a.payee.disk.put({kind, id}, version, record));
     }
-    world::server other(v1{}, connection, a.clock, a.payee.keys, a.payee.store, a.payee.wallet, a.payee.network,
-                        a.payee.codec, a.payee.events);
-    wire::client_version hello{1, 0, {}, 86'340};
+    world::server other(both_versions{}, connection, a.clock, a.payee.keys, a.payee.store, a.payee.wallet,
+                        a.payee.network, a.payee.codec, a.payee.events);
+    wire::client_version hello{a.version(), 0, {}, 86'340};
     const bytes32 hash = display_bytes(b.channel());
     hello.previous_channel_contract_hash = hash;
     other.on_frame(encoded(hello));
@@ -484,9 +1015,9 @@ TEST_CASE("of two connections on one channel, the one that was left behind canno
     open_world w;
     memory_pipe pipe;
     faulty_transport connection{w.payee.plan, pipe, pipe.second, {}};
-    world::server newer(v1{}, connection, w.clock, w.payee.keys, w.payee.store, w.payee.wallet, w.payee.network,
-                        w.payee.codec, w.payee.events);
-    wire::client_version hello{1, 0, {}, 86'340};
+    world::server newer(both_versions{}, connection, w.clock, w.payee.keys, w.payee.store, w.payee.wallet,
+                        w.payee.network, w.payee.codec, w.payee.events);
+    wire::client_version hello{w.version(), 0, {}, 86'340};
     const bytes32 hash = display_bytes(w.channel());
     hello.previous_channel_contract_hash = hash;
     newer.on_frame(encoded(hello));
@@ -543,7 +1074,7 @@ TEST_CASE("who resumes a channel and shows no signature cannot have it settled",
     w.payee.events.heard.clear();
     const auto resume = [&] {
         w.make_server();
-        wire::client_version hello{1, 0, {}, 86'340};
+        wire::client_version hello{w.version(), 0, {}, 86'340};
         const bytes32 hash = display_bytes(id);
         hello.previous_channel_contract_hash = hash;
         w.s->on_frame(encoded(hello));

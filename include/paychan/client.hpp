@@ -3,6 +3,7 @@
 
 #include "paychan/channel/carry_out.hpp"
 #include "paychan/channel/client_step.hpp"
+#include "paychan/channel/cltv_p2sh.hpp"
 #include "paychan/channel/custody.hpp"
 #include "paychan/channel/multisig_refund.hpp"
 
@@ -28,7 +29,7 @@ struct ignore_events {
 };
 
 /// One channel that pays, over one connection at a time.
-///     client c(contracts<multisig_refund>{}, transport, clock, keys, store, wallet, broadcaster, codec, events);
+///     client c(contracts<cltv_p2sh, multisig_refund>{}, transport, clock, keys, store, wallet, broadcaster, codec, events);
 ///     c.connect(satoshi{1'000'000});         // opens a channel
 ///     c.pay(satoshi{10}, {on_ack, this});    // when on_event() said `opened`
 /// The owner of the connection calls on_frame() for each frame and on_disconnected() once at its end.
@@ -66,7 +67,7 @@ public:
     /// Begins on a connection that was just made: resumes the channel this object holds, or opens a new one.
     /// offer  [satoshi] value of the channel to open; with one to resume, opened only if the server forgot that; 0: never
     /// label  the caller's name for the server, kept in the record
-    /// Fails  wrong_state, out_of_range, too_long.
+    /// Fails  wrong_state, out_of_range, unsupported, too_long, key_unavailable.
     [[nodiscard]] result<void> connect(satoshi offer, const channel_label& label = {}) {
         if (uncertain_ && channel_.session.phase == client_phase::idle) {
             // The write that failed may be on disk: what is there counts, or no payment would ever be newer.
@@ -77,7 +78,7 @@ public:
         next_ = channel_;
         if (next_.record.stage == channel_stage::settling) next_.record = {};
         if (next_.record.stage == channel_stage::none) next_.record.label = label;
-        return run(start<Contracts>(next_, settings_, offer, clock_.now()));
+        return run(start<Contracts>(next_, environment(), offer));
     }
 
     /// Takes up a stored channel; `connect` then resumes it.  Fails  wrong_state (connected), not_found,

@@ -53,12 +53,13 @@ enum class signing_purpose : std::uint8_t {
     refund_for_client,  ///< server, version 1: lets the client take it back after the expiry
     payment,            ///< client: gives `to_server` away
     settlement,         ///< server: collects `to_server`
+    resume,             ///< client: moves nothing; shows a server that it talks to the channel's client
 };
 
 struct sign_request {
     key_id key{};
     signing_purpose purpose{};
-    bytes32 digest{};     ///< the sighash
+    bytes32 digest{};     ///< the sighash; with `resume` see channel/resume.hpp
     satoshi to_client{};  ///< [satoshi] what the client gets by this transaction, before fees
     satoshi to_server{};  ///< [satoshi] what the server gets by it, before fees
 };

@@ -2,14 +2,38 @@
 #pragma once
 
 #include "paychan/channel/carry_out.hpp"
+#include "paychan/channel/cltv_p2sh.hpp"
 #include "paychan/channel/custody.hpp"
 #include "paychan/channel/multisig_refund.hpp"
 #include "paychan/channel/server_step.hpp"
 
 namespace paychan {
 
+/// What the application says to a payment that is on disk already: Events::on_payment returns it.
+class payment_answer {
+public:
+    enum class kind : std::uint8_t { ack, hold, refuse };
+
+    /// PAYMENT_ACK leaves at once.  info  for the client's application; must live until the driver has sent it
+    [[nodiscard]] static payment_answer ack(bytes_view info = {}) { return {kind::ack, info, {}}; }
+    /// The answer comes later: server::ack or server::refuse.
+    [[nodiscard]] static payment_answer hold() { return {kind::hold, {}, {}}; }
+    /// The connection ends with an ERROR; see paychan::refuse for what becomes of the payment.
+    [[nodiscard]] static payment_answer refuse(std::string_view why) { return {kind::refuse, {}, why}; }
+
+    [[nodiscard]] kind what() const { return kind_; }
+    [[nodiscard]] bytes_view info() const { return info_; }
+    [[nodiscard]] std::string_view why() const { return why_; }
+
+private:
+    payment_answer(kind k, bytes_view info, std::string_view why) : kind_(k), info_(info), why_(why) {}
+    kind kind_;
+    bytes_view info_;
+    std::string_view why_;
+};
+
 /// One connection from a client that pays.
-///     server s(contracts<multisig_refund>{}, transport, clock, keys, store, wallet, broadcaster, codec, events);
+///     server s(contracts<cltv_p2sh, multisig_refund>{}, transport, clock, keys, store, wallet, broadcaster, codec, events);
 /// The owner of the connection calls on_frame() for each frame and on_disconnected() once at its end; the owner of the
 /// chain calls on_broadcast() for every outcome.
 ///
@@ -17,7 +41,9 @@ namespace paychan {
 /// once, finish() each with the outcome.  on_frame() is that for a single one.  Each server needs a codec of its own: what
 /// one has decoded must live until its finish().
 ///
-/// Events is anything with on_event(const event&); it must not call back into the server from there.
+/// Events is anything with on_event(const event&); it must not call back into the server from there.  Where it has
+/// `payment_answer on_payment(const event&)` too, that decides on the ack of each payment, which is on disk by then;
+/// without it all are acked.  The first payment, in PROVIDE_CONTRACT, and one that a client repeats are not asked about.
 /// FrameCapacity  [bytes] the longest frame it sends, and the longest contract it can broadcast again from its store
 template <class Contracts, class TransportPolicy, class ClockPolicy, class KeyPolicy, class StorePolicy,
           class WalletPolicy, class BroadcastPolicy, class CodecPolicy, class Events,
@@ -84,12 +110,32 @@ public:
     /// store_failed.
     [[nodiscard]] result<void> settle() {
         next_ = channel_;
-        const auto batch = prepare(paychan::settle<Contracts>(next_, environment()));
-        if (!pending_) return fail(pending_.error());
-        const auto written = put_all(store_, batch);
-        carry_out(written);
-        return written;
+        return run(paychan::settle<Contracts>(next_, environment()));
     }
+
+    /// Answers the payment that on_payment held: PAYMENT_ACK leaves.
+    /// total  [satoshi] event::total of that payment, which names it
+    /// info   for the client's application
+    /// Fails  wrong_state (it does not wait any more: the connection ended, or the channel settles), too_long (info).
+    [[nodiscard]] result<void> ack(satoshi total, bytes_view info = {}) {
+        next_ = channel_;
+        PAYCHAN_CHECK(run(paychan::acknowledge(next_, total, info)));
+        follow_up();
+        return {};
+    }
+
+    /// Answers the payment that on_payment held: the connection ends with an ERROR; see paychan::refuse.
+    /// Fails  wrong_state, too_long (why).
+    [[nodiscard]] result<void> refuse(satoshi total, std::string_view why) {
+        next_ = channel_;
+        return run(paychan::refuse(next_, total, why));
+    }
+
+    /// [satoshi] The min_payment that this peer asked for before; call it before the first frame.
+    void expect_min_payment(satoshi value) { expected_min_payment_ = value; }
+
+    /// [satoshi] The min_payment that the peer would have taken in place of ours, if it said so.
+    [[nodiscard]] std::optional<satoshi> peer_expects() const { return channel_.session.peer_expects; }
 
     /// Broadcasts again what this connection waits for; call it now and then, the network may have been down.  A node that
     /// was away may have forgotten the contract too: it goes first.
@@ -128,7 +174,7 @@ private:
     };
 
     [[nodiscard]] server_environment<KeyPolicy, WalletPolicy, finder> environment() {
-        return {settings_, keys_, wallet_, find_, clock_.now(), rate_, bytes_span{settlement_}};
+        return {settings_, keys_, wallet_, find_, clock_.now(), rate_, bytes_span{settlement_}, expected_min_payment_};
     }
 
     /// Encodes the frames and lists the records of what a step computed on next_.
@@ -142,6 +188,15 @@ private:
         }
         batch_.emplace(pending_->persist, next_.record, record_kind::server_channel);
         return batch_->view();
+    }
+
+    /// Carries out what an input from this side computed on next_.
+    [[nodiscard]] result<void> run(const result<effects>& wanted) {
+        const auto batch = prepare(wanted);
+        if (!pending_) return fail(pending_.error());
+        const auto written = put_all(store_, batch);
+        carry_out(written);
+        return written;
     }
 
     /// True when the effects happened.
@@ -159,9 +214,26 @@ private:
             channel_.session.phase = server_phase::ended;
             transport_.close();
         }
-        for (const event& e : pending_->notify) events_.on_event(e);
+        // Copied: the answer to a payment is a step of its own.
+        const auto notify = pending_->notify;
+        for (const event& e : notify) {
+            events_.on_event(e);
+            if (e.kind == event_kind::payment && channel_.session.phase == server_phase::answering) answer(e);
+        }
         if (resumed) rebroadcast();
         return true;
+    }
+
+    /// Asks the application about a payment that is on disk.
+    void answer(const event& payment) {
+        payment_answer said = payment_answer::ack();
+        if constexpr (requires { events_.on_payment(payment); }) said = events_.on_payment(payment);
+        if (said.what() == payment_answer::kind::hold) return;
+        next_ = channel_;
+        const auto done =
+            run(said.what() == payment_answer::kind::ack ? paychan::acknowledge(next_, payment.total, said.info())
+                                                         : paychan::refuse(next_, payment.total, said.why()));
+        if (!done) end_with(done.error());
     }
 
     /// A client that has paid everything has nothing more to say: settle.
@@ -204,6 +276,7 @@ private:
     Events& events_;
     server_settings settings_;
     fee_rate rate_ = min_relay_fee_rate;
+    satoshi expected_min_payment_{};
     finder find_{store_};
     server_channel channel_;
     server_channel next_;  // a step's copy of channel_; effects point into it

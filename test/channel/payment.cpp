@@ -10,8 +10,9 @@ using namespace paychan_test;
 
 namespace {
 
-std::string refusal(const made_channel& c, const bytes& signature, std::int64_t change) {
-    const auto checked = check_payment<v1_scheme>(c.record, c.payment(signature, change));
+template <class Scheme>
+std::string refusal(const channel_of<Scheme>& c, const bytes& signature, std::int64_t change) {
+    const auto checked = check_payment<Scheme>(c.record, c.payment(signature, change));
     if (checked) return "accepted";
     CHECK(checked.error().code == errc::bad_transaction);
     return std::string(checked.error().text);
@@ -22,27 +23,31 @@ constexpr std::uint8_t without_change = 0x82;  // NONE|ANYONECANPAY
 
 }  // namespace
 
-TEST_CASE("a payment's sighash is the one that the reference computed", "[channel][payment]") {
+TEMPLATE_TEST_CASE("a payment's sighash is the one that the reference computed", "[channel][payment]", multisig_refund,
+                   cltv_p2sh) {
     for (const char* name : {"open_pay10_settle", "exhaust_all", "raw_initial_all", "raw_pay_change_546"}) {
-        const recorded_channel recorded(name);
+        const recorded_channel recorded(name, TestType::version);
         for (const auto& p : recorded.file["payments"]) {
             INFO(name << ", change " << p["client_change_value"]);
             const satoshi change{p["client_change_value"].get<std::int64_t>()};
-            const auto digest = payment_digest<v1_scheme>(recorded.terms, change);
+            const auto digest = payment_digest<TestType>(recorded.terms, change);
             REQUIRE(digest);
             CHECK(hex(*digest) == p["sighash"].get<std::string>());
         }
     }
 }
 
-TEST_CASE("a server judges recorded payments as they are: valid or not", "[channel][payment]") {
+TEMPLATE_TEST_CASE("a server judges recorded payments as they are: valid or not", "[channel][payment]", multisig_refund,
+                   cltv_p2sh) {
     int valid = 0;
     int invalid = 0;
-    for (const char* name : {"open_pay10_settle", "exhaust_all", "info_ack", "raw_initial_all", "raw_initial_bad_sig",
-                             "raw_pay_high_s", "raw_pay_change_546", "mitm_payment_bad_signature"}) {
-        const recorded_channel recorded(name);
+    constexpr bool first = TestType::version == 1;
+    for (const char* name : {"open_pay10_settle", "exhaust_all", first ? "info_ack" : "info_ack_text",
+                             "raw_initial_all", first ? "raw_initial_bad_sig" : "raw_pay_bad_sig", "raw_pay_high_s",
+                             "raw_pay_change_546", first ? "mitm_payment_bad_signature" : "raw_pay_sig_garbage"}) {
+        const recorded_channel recorded(name, TestType::version);
         channel_record record;
-        record.protocol = 1;
+        record.protocol = TestType::version;
         record.terms = recorded.terms;
         record.change = recorded.terms.value;
         for (const auto& p : recorded.file["payments"]) {
@@ -52,7 +57,7 @@ TEST_CASE("a server judges recorded payments as they are: valid or not", "[chann
             m.signature = signature;
             INFO(name << ", change " << m.client_change_value);
             const bool expected = p["valid"].get<bool>();
-            CHECK(check_payment<v1_scheme>(record, m).has_value() == expected);
+            CHECK(check_payment<TestType>(record, m).has_value() == expected);
             ++(expected ? valid : invalid);
         }
     }
@@ -60,8 +65,8 @@ TEST_CASE("a server judges recorded payments as they are: valid or not", "[chann
     CHECK(invalid > 0);
 }
 
-TEST_CASE("a payment is refused with a text that says why", "[channel][payment]") {
-    made_channel c;
+TEMPLATE_TEST_CASE("a payment is refused with a text that says why", "[channel][payment]", multisig_refund, cltv_p2sh) {
+    channel_of<TestType> c;
     c.pay_down_to(900'000);
     const auto sign = [&](std::int64_t change, std::uint8_t flags) { return c.signed_change({change}, flags); };
 
@@ -88,14 +93,15 @@ TEST_CASE("a payment is refused with a text that says why", "[channel][payment]"
     CHECK(refusal(c, longer, 890'000) == "payment signature is not strict DER");
     CHECK(refusal(c, bytes(200, 0x30), 890'000) == "payment signature is not strict DER");
     CHECK(refusal(c, sign(889'999, with_change), 890'000) == "payment signature does not verify");
-    const made_channel other(satoshi{2'000'000});
-    made_channel elsewhere;
+    const channel_of<TestType> other(satoshi{2'000'000});
+    channel_of<TestType> elsewhere;
     elsewhere.record.terms.contract.id = txid{sha256(as_bytes("another contract"))};
     CHECK(refusal(c, elsewhere.signed_change({890'000}, with_change), 890'000) == "payment signature does not verify");
 }
 
-TEST_CASE("a payment under any other flags than 83 with change and 82 without is refused", "[channel][payment]") {
-    made_channel c;
+TEMPLATE_TEST_CASE("a payment under any other flags than 83 with change and 82 without is refused",
+                   "[channel][payment]", multisig_refund, cltv_p2sh) {
+    channel_of<TestType> c;
     const std::string_view wrong = "payment signature has the wrong SIGHASH flags: 83 with change, 82 without";
     for (int flags = 0; flags < 256; ++flags) {
         const auto f = static_cast<std::uint8_t>(flags);
@@ -105,9 +111,10 @@ TEST_CASE("a payment under any other flags than 83 with change and 82 without is
     }
 }
 
-TEST_CASE("a SIGHASH_SINGLE signature without an output is neither made nor believed", "[channel][payment]") {
+TEMPLATE_TEST_CASE("a SIGHASH_SINGLE signature without an output is neither made nor believed", "[channel][payment]",
+                   multisig_refund, cltv_p2sh) {
     // Consensus has it sign the number 1: it would then unlock every such transaction, of any channel.
-    made_channel c;
+    channel_of<TestType> c;
     const bytes signature = c.signed_change({0}, with_change);
     CHECK(refusal(c, signature, 0) != "accepted");
     CHECK(payment_flags({0}) == without_change);
@@ -119,24 +126,25 @@ TEST_CASE("a SIGHASH_SINGLE signature without an output is neither made nor beli
     const auto tx = parse_transaction(w.written()).value();
     for (const int single : {0x03, 0x83, 0x23, 0xe3}) {
         const auto digest =
-            legacy_sighash(tx, 0, v1_scheme::script_code(c.record.terms).view(), static_cast<std::uint32_t>(single));
+            legacy_sighash(tx, 0, TestType::script_code(c.record.terms).view(), static_cast<std::uint32_t>(single));
         REQUIRE_FALSE(digest);
         CHECK(digest.error().code == errc::bad_transaction);
     }
 }
 
-TEST_CASE("a payment with a high S is accepted and kept with the low one", "[channel][payment]") {
-    made_channel c;
+TEMPLATE_TEST_CASE("a payment with a high S is accepted and kept with the low one", "[channel][payment]",
+                   multisig_refund, cltv_p2sh) {
+    channel_of<TestType> c;
     const bytes low = c.signed_change({600'000}, with_change);
     const bytes high = c.signed_change({600'000}, with_change, true);
     REQUIRE(low != high);
     REQUIRE_FALSE(is_low_s(parse_flagged(high)->signature));
-    const auto checked = check_payment<v1_scheme>(c.record, c.payment(high, 600'000));
+    const auto checked = check_payment<TestType>(c.record, c.payment(high, 600'000));
     REQUIRE(checked);
     CHECK(owned(checked->signature.view()) == low);
 
     // The reference's recording of such a client.
-    const recorded_channel recorded("raw_pay_high_s");
+    const recorded_channel recorded("raw_pay_high_s", TestType::version);
     channel_record record;
     record.terms = recorded.terms;
     record.change = recorded.terms.value;
@@ -146,7 +154,7 @@ TEST_CASE("a payment with a high S is accepted and kept with the low one", "[cha
         m.client_change_value = p["client_change_value"].get<std::uint64_t>();
         const bytes signature = unhex(p["signature"].get<std::string>());
         m.signature = signature;
-        const auto kept = check_payment<v1_scheme>(record, m);
+        const auto kept = check_payment<TestType>(record, m);
         REQUIRE(kept);
         CHECK(is_low_s(parse_flagged(kept->signature.view())->signature));
         high_ones += owned(kept->signature.view()) != signature ? 1 : 0;
@@ -163,12 +171,13 @@ TEST_CASE("what a client keeps is never dust, and never more than it had", "[cha
     CHECK(change_after({10'000}, {-1}).error().code == errc::out_of_range);
 }
 
-TEST_CASE("a client's signature is one that the server accepts, at each kind of change", "[channel][payment]") {
-    made_channel c;
+TEMPLATE_TEST_CASE("a client's signature is one that the server accepts, at each kind of change", "[channel][payment]",
+                   multisig_refund, cltv_p2sh) {
+    channel_of<TestType> c;
     channel_record own = c.record;
     own.key = c.client_key;
     for (const std::int64_t change : {1'000'000, 999'999, 546, 0}) {
-        const auto signature = sign_payment<v1_scheme>(own, {change}, c.client_keys);
+        const auto signature = sign_payment<TestType>(own, {change}, c.client_keys);
         REQUIRE(signature);
         CHECK(refusal(c, owned(signature->view()), change) == "accepted");
         CHECK(owned(signature->view()) == c.signed_change({change}, change > 0 ? with_change : without_change));

@@ -31,7 +31,8 @@ struct waiting_server {
     }
 
     waiting_server() {
-        REQUIRE(step<contracts<multisig_refund>>(channel, environment(), wire::client_version{1, 0, {}, 86'340}));
+        REQUIRE(step<contracts<cltv_p2sh, multisig_refund>>(channel, environment(),
+                                                            wire::client_version{1, 0, {}, 86'340}));
     }
 
     /// The terms that the client would make a refund from.
@@ -45,7 +46,7 @@ struct waiting_server {
 
     std::string asked_to_sign(const bytes& refund) {
         server_channel next = channel;
-        const auto done = step<contracts<multisig_refund>>(
+        const auto done = step<contracts<cltv_p2sh, multisig_refund>>(
             next, environment(), wire::provide_refund{made.record.terms.client_key.view(), refund});
         if (done) return "signed";
         CHECK(done.error().code == errc::bad_transaction);
@@ -90,10 +91,7 @@ TEST_CASE("the refund and its sighash are the reference's, byte for byte", "[cha
 TEST_CASE("a completed refund is the reference's, and spends the contract", "[channel][refund]") {
     const recorded_channel recorded("open_pay10_settle");
     const bytes complete = unhex(recorded.channel()["refund_complete"].get<std::string>());
-    bytes32 key{};
-    for (const auto& k : recorded.file["keys"])
-        if (k.value("from", "") == "client_key") REQUIRE(from_hex(k["priv"].get<std::string>(), key));
-    memory_keys keys{std::span(&key, 1)};
+    memory_keys keys = recorded.client_keys();
     client_channel channel;
     channel.record.terms = recorded.terms;
     channel.record.key = keys.new_key().value();
@@ -177,8 +175,8 @@ TEST_CASE("the server's signature under a refund lets the client do nothing befo
     waiting_server s;
     const refund_buffer good = refund_transaction(s.terms());
     server_channel next = s.channel;
-    REQUIRE(step<contracts<multisig_refund>>(next, s.environment(),
-                                             wire::provide_refund{s.made.record.terms.client_key.view(), good.view()}));
+    REQUIRE(step<contracts<cltv_p2sh, multisig_refund>>(
+        next, s.environment(), wire::provide_refund{s.made.record.terms.client_key.view(), good.view()}));
     const auto flagged = parse_flagged(next.session.refund_signature.view());
     REQUIRE(flagged);
     CHECK(flagged->hash_type == 0x82);

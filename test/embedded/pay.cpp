@@ -1,4 +1,5 @@
 // An embedded composition: open, pay and settle a channel with no heap, no exceptions, no RTTI and no Asio.
+// Compile it with -DSCHEME=cltv_p2sh or -DSCHEME=multisig_refund.
 #include <cstdio>
 
 #include "paychan/client.hpp"
@@ -10,6 +11,7 @@ namespace {
 
 using namespace embedded;
 
+using schemes = contracts<SCHEME>;
 constexpr std::size_t frame_capacity = 1024;  // [bytes] enough for a contract with one input
 constexpr int payments = 100;
 
@@ -42,14 +44,14 @@ last_broadcast client_network, server_network;
 wire::small_codec codec;
 listener client_events, server_events;
 
-client<contracts<multisig_refund>, mailbox_transport, fixed_clock, fixed_keys, slot_store, one_coin_wallet,
-       last_broadcast, wire::small_codec, listener, frame_capacity>
-    payer(contracts<multisig_refund>{}, to_server, the_clock, client_keys, client_store, client_wallet, client_network,
-          codec, client_events);
-server<contracts<multisig_refund>, mailbox_transport, fixed_clock, fixed_keys, slot_store, one_coin_wallet,
-       last_broadcast, wire::small_codec, listener, frame_capacity>
-    payee(contracts<multisig_refund>{}, to_client, the_clock, server_keys, server_store, server_wallet, server_network,
-          codec, server_events);
+client<schemes, mailbox_transport, fixed_clock, fixed_keys, slot_store, one_coin_wallet, last_broadcast,
+       wire::small_codec, listener, frame_capacity>
+    payer(schemes{}, to_server, the_clock, client_keys, client_store, client_wallet, client_network, codec,
+          client_events);
+server<schemes, mailbox_transport, fixed_clock, fixed_keys, slot_store, one_coin_wallet, last_broadcast,
+       wire::small_codec, listener, frame_capacity>
+    payee(schemes{}, to_client, the_clock, server_keys, server_store, server_wallet, server_network, codec,
+          server_events);
 
 void talk() {
     for (bool any = true; any;) {
@@ -87,12 +89,13 @@ int main() {
     payee.on_broadcast(server_network.id(), broadcast_outcome::accepted);
     talk();
     check(client_events.settled == 1 && server_events.settled == 1, "both sides have the settlement");
-    check(check_settlement<multisig_refund>(payee.record().terms, server_network.tx()).has_value(),
+    check(check_settlement<SCHEME>(payee.record().terms, server_network.tx()).has_value(),
           "the settlement spends the contract");
     check(client_events.errors == 0 && server_events.errors == 0, "nothing went wrong");
 
     std::printf(
-        "embedded: %d payments acked, %lld satoshi to the server; client object %zu bytes, server object %zu bytes\n",
-        acked, static_cast<long long>(payee.record().paid().value), sizeof payer, sizeof payee);
+        "embedded: version %d, %d payments acked, %lld satoshi to the server; client object %zu bytes, server object "
+        "%zu bytes\n",
+        SCHEME::version, acked, static_cast<long long>(payee.record().paid().value), sizeof payer, sizeof payee);
     return failures == 0 ? 0 : 1;
 }

@@ -15,7 +15,19 @@
 namespace paychan_test {
 
 inline constexpr paychan::unix_time world_start{1'700'000'000};
-using v1 = paychan::contracts<paychan::multisig_refund>;
+/// What both programs are built with; which version they speak is a setting.
+using both_versions = paychan::contracts<paychan::cltv_p2sh, paychan::multisig_refund>;
+
+/// An application that is asked about payments: it takes them, unless a test says otherwise.
+struct asked_events : event_log {
+    std::function<paychan::payment_answer(const paychan::event&)> answer;
+    std::vector<paychan::satoshi> asked;  // the totals of the payments that it was asked about
+
+    paychan::payment_answer on_payment(const paychan::event& e) {
+        asked.push_back(e.total);
+        return answer ? answer(e) : paychan::payment_answer::ack();
+    }
+};
 
 /// One party: what outlives a crash (disk, keys, wallet), and the policies that its driver borrows.
 struct party {
@@ -30,7 +42,7 @@ struct party {
     paychan::memory_keys ring;
     coin_wallet purse;
     paychan::chain_follower follower;
-    event_log events;
+    asked_events events;
 
     faulty_store store{plan, disk};
     faulty_keys keys{plan, ring, {}};
@@ -59,10 +71,12 @@ struct outcome {
 };
 
 struct world {
-    using client = paychan::client<v1, faulty_transport, paychan::manual_clock, faulty_keys, faulty_store,
-                                   faulty_wallet, faulty_broadcaster<paychan::chain_follower>, faulty_codec, event_log>;
-    using server = paychan::server<v1, faulty_transport, paychan::manual_clock, faulty_keys, faulty_store,
-                                   faulty_wallet, faulty_broadcaster<paychan::chain_follower>, faulty_codec, event_log>;
+    using client =
+        paychan::client<both_versions, faulty_transport, paychan::manual_clock, faulty_keys, faulty_store,
+                        faulty_wallet, faulty_broadcaster<paychan::chain_follower>, faulty_codec, asked_events>;
+    using server =
+        paychan::server<both_versions, faulty_transport, paychan::manual_clock, faulty_keys, faulty_store,
+                        faulty_wallet, faulty_broadcaster<paychan::chain_follower>, faulty_codec, asked_events>;
 
     paychan::memory_chain chain{world_start};
     paychan::manual_clock clock{world_start};
@@ -74,7 +88,9 @@ struct world {
     std::unique_ptr<client> c;
     std::unique_ptr<server> s;
 
-    world() {
+    /// version  that both sides speak, and no other
+    explicit world(std::int32_t version = 1) {
+        client_settings.versions = server_settings.versions = paychan::version_set::only(version);
         for (int i = 0; i < 4; ++i) payer.purse.add_coin(chain, paychan::satoshi{10'000'000});
         make_client();
         make_server();
@@ -83,13 +99,13 @@ struct world {
     world& operator=(const world&) = delete;
 
     void make_client() {
-        c = std::make_unique<client>(v1{}, payer.transport, clock, payer.keys, payer.store, payer.wallet, payer.network,
-                                     payer.codec, payer.events, client_settings);
+        c = std::make_unique<client>(both_versions{}, payer.transport, clock, payer.keys, payer.store, payer.wallet,
+                                     payer.network, payer.codec, payer.events, client_settings);
     }
     /// A server is one connection: a new one needs a new server.
     void make_server() {
-        s = std::make_unique<server>(v1{}, payee.transport, clock, payee.keys, payee.store, payee.wallet, payee.network,
-                                     payee.codec, payee.events, server_settings);
+        s = std::make_unique<server>(both_versions{}, payee.transport, clock, payee.keys, payee.store, payee.wallet,
+                                     payee.network, payee.codec, payee.events, server_settings);
     }
 
     /// Everything that waits is delivered, until nothing does.
@@ -125,6 +141,9 @@ struct world {
         outcome o;
         return pay(paychan::satoshi{amount}, o) && o.calls == 1 && o.told && !c->payment_in_flight();
     }
+
+    /// Of a world that speaks one.
+    [[nodiscard]] std::int32_t version() const { return client_settings.versions.has(1) ? 1 : 2; }
 
     [[nodiscard]] paychan::txid channel() const { return c->record().terms.contract.id; }
 };

@@ -22,7 +22,7 @@ struct broadcast_result {
 /// Accepted: it is in the mempool now or was before, or is in a block.  Refused: the network's rules say no, which
 /// includes -25, missing or spent inputs: whether the parent will still come is for the caller to know.  Anything else,
 /// also an error that says nothing about the transaction, is `unreachable`: to be tried again.
-/// Source  protocol.md, Nodes; Bitcoin Core rpc/protocol.h: -22 decoding, -25 and -26 verification, -27 in a block.
+/// Source  Bitcoin Core rpc/protocol.h: -22 decoding, -25 and -26 verification, -27 in a block.
 [[nodiscard]] inline broadcast_result read_broadcast(const rpc_result& answer, const txid& id) {
     using enum broadcast_outcome;
     if (answer) {

@@ -4,16 +4,19 @@
 #include "paychan/channel/contract.hpp"
 #include "paychan/channel/effects.hpp"
 #include "paychan/channel/payment.hpp"
+#include "paychan/channel/resume.hpp"
 #include "paychan/channel/settlement.hpp"
 
 namespace paychan {
 
 /// What the client insists on.
 struct client_settings {
-    std::uint64_t time_window = 86'340;  ///< [s] asked for; the protocol's default
-    std::int64_t window_tolerance = 60;  ///< [s] by which the server's clock may be ahead (rule)
-    std::int64_t min_window = 600;       ///< [s] an expiry nearer than this is of no use
-    satoshi max_min_payment{10'000};     ///< [satoshi] the most that opening a channel may cost
+    std::uint64_t time_window = 86'340;         ///< [s] asked for; the protocol's default
+    std::int64_t window_tolerance = 60;         ///< [s] by which the server's clock may be ahead (rule)
+    std::int64_t min_window = 600;              ///< [s] an expiry nearer than this is of no use
+    satoshi max_min_payment{10'000};            ///< [satoshi] the most that opening a channel may cost
+    version_set versions = version_set::all();  ///< that a new channel may have: the first of the list is asked for
+    bool extensions = true;  ///< announce what servers of bitcoinj pass over: amounts in acks and when resuming
 };
 
 /// Where the conversation stands.  Of the connection, not of the channel: it is not stored.
@@ -23,7 +26,7 @@ enum class client_phase : std::uint8_t {
     version_agreed,  ///< awaits INITIATE, or CHANNEL_OPEN when it resumes
     refund_sent,     ///< awaits RETURN_REFUND
     contract_sent,   ///< awaits CHANNEL_OPEN; from here on the channel is on disk
-    resuming,        ///< has sent the last payment again; awaits its PAYMENT_ACK
+    resuming,        ///< has sent the last payment again, for the server may not have it; awaits its PAYMENT_ACK
     open,            ///< may pay
     settling,        ///< CLOSE was sent; awaits the settlement
     ended,           ///< nothing more is sent or listened to
@@ -31,14 +34,15 @@ enum class client_phase : std::uint8_t {
 
 struct client_session {
     client_phase phase = client_phase::idle;
-    std::int32_t asked_version = 0;
-    unix_time asked_at{};  ///< when CLIENT_VERSION left: the server's expiry is measured from here
+    std::int32_t version = 0;  ///< asked for, then agreed on
+    unix_time asked_at{};      ///< when CLIENT_VERSION left: the server's expiry is measured from here
     bool resuming = false;
     satoshi offer{};          ///< [satoshi] value of the channel to open; 0 when it only resumes
     satoshi first_payment{};  ///< [satoshi] the server's min_payment
     satoshi in_flight{};      ///< [satoshi] the payment that awaits its PAYMENT_ACK
     bool payment_in_flight = false;
-    bytes32 resume_hash{};   ///< display order
+    bytes32 resume_hash{};  ///< display order
+    der_signature resume_proof{};
     bytes_view contract{};   ///< funded, in the driver's memory
     refund_buffer refund{};  ///< unsigned, then complete
 };
@@ -62,13 +66,16 @@ struct client_environment {
 
 //  phase          | message         | condition, else the error                                    | next
 //  ---------------+-----------------+--------------------------------------------------------------+---------------
-//  version_sent   | SERVER_VERSION  | the version asked for (NO_ACCEPTABLE_VERSION)                | version_agreed
-//  version_agreed | INITIATE        | window, minimum, payment, key (their codes); funds           | refund_sent
-//  version_agreed | CHANNEL_OPEN    | when resuming; the last payment is sent again                | resuming
+//  version_sent   | SERVER_VERSION  | as asked, or a lower one we have (NO_ACCEPTABLE_VERSION)     | version_agreed
+//  version_agreed | INITIATE        | window, minimum, payment, key (their codes); funds           | refund_sent (1),
+//                 |                 |                                                              | contract_sent (2)
+//  version_agreed | CHANNEL_OPEN    | resuming: the server has what we paid, or shows our own      | open
+//                 |                 | signature for more (BAD_TRANSACTION)                         |
+//  version_agreed | CHANNEL_OPEN    | resuming: it has less, or does not say                       | resuming
 //  refund_sent    | RETURN_REFUND   | it verifies, with flags 82 (BAD_TRANSACTION)                 | contract_sent
 //  contract_sent  | CHANNEL_OPEN    |                                                              | open
-//  resuming       | PAYMENT_ACK     |                                                              | open
-//  open           | PAYMENT_ACK     | a payment is in flight                                       | open
+//  resuming       | PAYMENT_ACK     | an amount in it is what was paid (BAD_TRANSACTION)           | open
+//  open           | PAYMENT_ACK     | a payment is in flight; the same                             | open
 //  settling       | PAYMENT_ACK     | one that nothing awaits is passed over                       | settling
 //  any            | CLOSE           | a settlement in it parses (BAD_TRANSACTION); one that does   | ended
 //                 |                 | not spend the contract is passed over                        |
@@ -162,6 +169,9 @@ template <class Scheme, class Keys, class Funding>
         return fail(errc::not_found,
                     "the server does not know this channel any more: its refund comes free after the expiry");
 
+    if (!env.settings.versions.has(session.version))
+        return fail(errc::no_acceptable_version, "this client opens no new channel of that protocol version");
+
     const auto expiry = unix_time{static_cast<std::int64_t>(m.expire_time_secs)};
     const std::int64_t window =
         static_cast<std::int64_t>(std::min<std::uint64_t>(env.settings.time_window, 0xffff'ffff));
@@ -234,7 +244,8 @@ template <class Scheme>
     out.close = true;
     session.phase = client_phase::ended;
     if (!m.settlement || record.stage == channel_stage::none) return out;
-    if (!parse_transaction(*m.settlement)) return fail(errc::bad_transaction, "the settlement is not a transaction");
+    const auto tx = parse_transaction(*m.settlement);
+    if (!tx) return fail(errc::bad_transaction, "the settlement is not a transaction");
     // A settlement that does not spend our contract says nothing about it: the refund stays armed.
     const auto id = check_settlement<Scheme>(record.terms, *m.settlement);
     if (!id) return out;
@@ -243,6 +254,10 @@ template <class Scheme>
     ++record.version;
     out.persist.channel = true;
     event e = event_of(event_kind::settled, record);
+    // It may be of an older payment than the last one: what it gives back tells.
+    const auto back = tx->output(0);
+    const bool is_change = back && equal(back->script_pubkey, script_of_key(record.terms.client_key).view());
+    e.total = subtract(record.terms.value, is_change ? back->value : satoshi{0}).value_or(satoshi{0});
     e.closing = *id;
     e.data = *m.settlement;
     out.notify.push_back(e);
@@ -251,37 +266,73 @@ template <class Scheme>
 
 [[nodiscard]] inline result<effects> on_channel_open(client_channel& next) {
     channel_record& record = next.record;
-    client_session& session = next.session;
+    next.session.phase = client_phase::open;
+    record.stage = channel_stage::open;
+    ++record.version;
     effects out;
-    if (record.stage == channel_stage::contract_stored) {
-        record.stage = channel_stage::open;
-        ++record.version;
+    out.persist.channel = true;
+    out.notify.push_back(event_of(event_kind::opened, record));
+    return out;
+}
+
+/// A stored channel goes on.  After this both sides know the same amount.
+template <class Scheme>
+[[nodiscard]] result<effects> on_channel_resumed(client_channel& next, const client_settings& settings,
+                                                 const wire::channel_open& m) {
+    channel_record& record = next.record;
+    client_session& session = next.session;
+    const wire::resume_state* const held = settings.extensions && m.resumed ? &*m.resumed : nullptr;
+    const auto ours = static_cast<std::uint64_t>(record.change.value);
+    effects out;
+    if (held && held->client_change_value < ours) {
+        // A payment that this record has lost.  With our own signature in its hands the server can collect it anyway.
+        const auto payment = check_payment<Scheme>(record, {held->client_change_value, held->signature, {}});
+        if (!payment) return fail(errc::bad_transaction, "the server claims a payment that this client never signed");
+        record.change = payment->change;
+        record.signature = payment->signature;
         out.persist.channel = true;
     }
-    if (session.phase == client_phase::contract_sent) {
+    if (record.stage != channel_stage::open) {
+        record.stage = channel_stage::open;
+        out.persist.channel = true;
+    }
+    if (out.persist.channel) ++record.version;
+    if (held && held->client_change_value <= ours) {
         session.phase = client_phase::open;
         out.notify.push_back(event_of(event_kind::opened, record));
         return out;
     }
-    // The server may not have got the last payment, or its ack may have been lost.  It acks an equal one and takes a
-    // higher one, so after this both sides know the same amount; and it proves who resumes.
+    // The server has not got the last payment, or does not say what it has.  It acks an equal one and takes a higher
+    // one; and the payment proves who resumes.
     session.phase = client_phase::resuming;
     out.send.push_back(payment_message(record, {}));
     return out;
 }
 
-[[nodiscard]] inline result<effects> on_resumed(client_channel& next) {
+/// An amount in PAYMENT_ACK is all that the server has accepted.
+[[nodiscard]] inline result<void> check_ack(const channel_record& record, const client_settings& settings,
+                                            const wire::payment_ack& m) {
+    if (settings.extensions && m.paid && *m.paid != static_cast<std::uint64_t>(record.paid().value))
+        return fail(errc::bad_transaction, "the server acknowledges another amount than was paid");
+    return {};
+}
+
+[[nodiscard]] inline result<effects> on_resumed(client_channel& next, const client_settings& settings,
+                                                const wire::payment_ack& m) {
+    PAYCHAN_CHECK(check_ack(next.record, settings, m));
     next.session.phase = client_phase::open;
     effects out;
     out.notify.push_back(event_of(event_kind::opened, next.record));
     return out;
 }
 
-[[nodiscard]] inline result<effects> on_payment_ack(client_channel& next, const wire::payment_ack& m) {
+[[nodiscard]] inline result<effects> on_payment_ack(client_channel& next, const client_settings& settings,
+                                                    const wire::payment_ack& m) {
     channel_record& record = next.record;
     client_session& session = next.session;
     effects out;
     if (!session.payment_in_flight) return out;
+    PAYCHAN_CHECK(check_ack(record, settings, m));
     event e = event_of(event_kind::acked, record);
     e.amount = session.in_flight;
     e.data = m.info.value_or(bytes_view{});
@@ -296,10 +347,10 @@ template <class Scheme>
 /// Begins the conversation on a new connection: CLIENT_VERSION.
 /// next.record  a stored channel to resume, or an empty one
 /// offer        [satoshi] the channel to open; with one to resume, opened only if the server has forgotten that; 0: none
-/// Fails        wrong_state (not idle, or a record that cannot be resumed), out_of_range (too small to be refunded).
-template <class Contracts>
-[[nodiscard]] result<effects> start(client_channel& next, const client_settings& settings, satoshi offer,
-                                    unix_time now) {
+/// Fails        wrong_state (not idle, or a record that cannot be resumed), out_of_range (too small to be refunded),
+///              unsupported (no version that is built in is allowed), key_unavailable.
+template <class Contracts, class Keys, class Funding>
+[[nodiscard]] result<effects> start(client_channel& next, const client_environment<Keys, Funding>& env, satoshi offer) {
     channel_record& record = next.record;
     client_session& session = next.session;
     if (session.phase != client_phase::idle) return fail(errc::wrong_state, "a conversation is under way");
@@ -310,17 +361,25 @@ template <class Contracts>
         return fail(errc::out_of_range, "a channel holds at least 1546 satoshi, or its refund is dust");
     if (!is_money(offer)) return fail(errc::out_of_range, "the channel's value is not an amount of money");
     session.phase = client_phase::version_sent;
-    session.asked_version = resuming ? record.protocol : Contracts::preferred;
-    session.asked_at = now;
+    session.version = resuming ? record.protocol : Contracts::preferred(env.settings.versions);
+    if (!Contracts::has(session.version))
+        return fail(errc::unsupported, "this program is built without the protocol version to ask for");
+    session.asked_at = env.now;
     session.resuming = resuming;
     session.offer = offer;
     effects out;
     wire::client_version m;
-    m.major = session.asked_version;
-    m.time_window_secs = settings.time_window;
+    m.major = session.version;
+    m.time_window_secs = env.settings.time_window;
+    if (env.settings.extensions) m.extensions = wire::understands_amounts;
     if (resuming) {
         session.resume_hash = display_bytes(record.terms.contract.id);
         m.previous_channel_contract_hash = session.resume_hash;
+    }
+    if (resuming && env.settings.extensions) {
+        m.resume_time = static_cast<std::uint64_t>(std::max<std::int64_t>(env.now.seconds, 0));
+        PAYCHAN_TRY(session.resume_proof, sign_resume(record, *m.resume_time, env.keys));
+        m.resume_signature = session.resume_proof.view();
     }
     out.send.push_back(m);
     return out;
@@ -340,7 +399,7 @@ template <class Contracts, class Keys, class Funding>
     }
     const auto with_scheme = [&](auto&& f) {
         return Contracts::template with<result<effects>>(
-            record.stage == channel_stage::none && session.phase <= client_phase::version_agreed ? session.asked_version
+            record.stage == channel_stage::none && session.phase <= client_phase::version_agreed ? session.version
                                                                                                  : record.protocol,
             f);
     };
@@ -350,37 +409,47 @@ template <class Contracts, class Keys, class Funding>
     switch (session.phase) {
         case client_phase::version_sent:
             if (const auto* version = std::get_if<wire::server_version>(&m)) {
-                if (version->major != session.asked_version)
+                const bool lower = version->major < session.version && Contracts::has(version->major) &&
+                                   env.settings.versions.has(version->major) && !session.resuming;
+                if (version->major != session.version && !lower)
                     return fail(errc::no_acceptable_version,
-                                "the server speaks another version than the one asked for");
+                                "the server answers with a protocol version that this client does not want");
+                session.version = version->major;
                 session.phase = client_phase::version_agreed;
                 return effects{};
             }
             break;
         case client_phase::version_agreed:
             if (const auto* terms = std::get_if<wire::initiate>(&m))
-                return Contracts::template with<result<effects>>(session.asked_version, [&]<class Scheme>() {
-                    return detail::on_initiate<Scheme>(next, env, *terms);
-                });
-            if (std::holds_alternative<wire::channel_open>(m) && session.resuming) return detail::on_channel_open(next);
+                return Contracts::template with<result<effects>>(
+                    session.version, [&]<class Scheme>() { return detail::on_initiate<Scheme>(next, env, *terms); });
+            if (const auto* open = std::get_if<wire::channel_open>(&m); open && session.resuming)
+                return with_scheme(
+                    [&]<class Scheme>() { return detail::on_channel_resumed<Scheme>(next, env.settings, *open); });
             break;
         case client_phase::refund_sent:
             if (const auto* refund = std::get_if<wire::return_refund>(&m))
-                return with_scheme(
-                    [&]<class Scheme>() { return detail::on_return_refund<Scheme>(next, env, *refund); });
+                return with_scheme([&]<class Scheme>() -> result<effects> {
+                    if constexpr (Scheme::refund_is_cosigned)
+                        return detail::on_return_refund<Scheme>(next, env, *refund);
+                    else
+                        return detail::out_of_order();
+                });
             break;
         case client_phase::contract_sent:
             if (std::holds_alternative<wire::channel_open>(m)) return detail::on_channel_open(next);
             break;
         case client_phase::resuming:
-            if (std::holds_alternative<wire::payment_ack>(m)) return detail::on_resumed(next);
+            if (const auto* ack = std::get_if<wire::payment_ack>(&m))
+                return detail::on_resumed(next, env.settings, *ack);
             break;
         case client_phase::open:
             if (const auto* ack = std::get_if<wire::payment_ack>(&m); ack && session.payment_in_flight)
-                return detail::on_payment_ack(next, *ack);
+                return detail::on_payment_ack(next, env.settings, *ack);
             break;
         case client_phase::settling:
-            if (const auto* ack = std::get_if<wire::payment_ack>(&m)) return detail::on_payment_ack(next, *ack);
+            if (const auto* ack = std::get_if<wire::payment_ack>(&m))
+                return detail::on_payment_ack(next, env.settings, *ack);
             break;
         case client_phase::idle:
         case client_phase::ended: break;

@@ -10,12 +10,12 @@
 #include "paychan/core/writer.hpp"
 #include "paychan/crypto/hash.hpp"
 
-// A contract scheme is a type with these static members; multisig_refund.hpp is the model:
+// A contract scheme is a type with these static members; multisig_refund.hpp and cltv_p2sh.hpp are the two there are:
 //     version                            the protocol version that it belongs to
 //     refund_is_cosigned                 true when the server signs the refund before the contract is shown
 //     script_pubkey(terms)               what output 0 of the contract pays to
 //     script_code(terms)                 what signatures that spend it commit to
-//     max_settlement_script_sig          [bytes] the longest script_sig of a settlement
+//     max_settlement_script_sig(terms)   [bytes] the longest script_sig of a settlement
 //     write_refund_script_sig(to, terms, client_signature, server_signature)
 //     write_settlement_script_sig(to, terms, client_signature, server_signature)
 //     read_settlement_script_sig(terms, script_sig)   the two signatures in it, client's first
@@ -87,19 +87,44 @@ template <class Scheme>
     return change < p2pkh_dust ? satoshi{0} : change;
 }
 
+inline constexpr std::int32_t newest_version = 2;  // of the protocol
+
+/// A set of protocol versions: which a new channel may have, of those that the program is built with.
+class version_set {
+public:
+    [[nodiscard]] static constexpr version_set all() { return version_set((1U << (newest_version + 1)) - 2); }
+    [[nodiscard]] static constexpr version_set only(std::int32_t version) { return version_set(0).with(version); }
+
+    /// This set and `version`; one that the protocol does not have changes nothing.
+    [[nodiscard]] constexpr version_set with(std::int32_t version) const {
+        return is_one(version) ? version_set(bits_ | 1U << version) : *this;
+    }
+    [[nodiscard]] constexpr version_set without(std::int32_t version) const {
+        return is_one(version) ? version_set(bits_ & ~(1U << version)) : *this;
+    }
+    [[nodiscard]] constexpr bool has(std::int32_t version) const {
+        return is_one(version) && (bits_ >> version & 1U) != 0;
+    }
+
+private:
+    constexpr explicit version_set(unsigned bits) : bits_(bits) {}
+    [[nodiscard]] static constexpr bool is_one(std::int32_t v) { return 1 <= v && v <= newest_version; }
+    unsigned bits_;
+};
+
 /// The schemes that a program is built with, the preferred one first.  What is not listed is not compiled.
 template <class... Schemes>
 struct contracts {
-    static_assert(sizeof...(Schemes) > 0, "contracts<...> needs at least one scheme, for example multisig_refund");
+    static_assert(sizeof...(Schemes) > 0, "contracts<...> needs at least one scheme, for example cltv_p2sh");
 
     [[nodiscard]] static constexpr bool has(std::int32_t version) { return ((Schemes::version == version) || ...); }
 
-    /// The version of the first scheme.
-    static constexpr std::int32_t preferred = [] {
+    /// The version of the first scheme that is allowed; 0 when none is.
+    [[nodiscard]] static constexpr std::int32_t preferred(version_set allowed) {
         std::int32_t first = 0;
-        ((first = first == 0 ? Schemes::version : first), ...);
+        ((first = first == 0 && allowed.has(Schemes::version) ? Schemes::version : first), ...);
         return first;
-    }();
+    }
 
     /// f.template operator()<Scheme>() for the scheme of that version.  Fails  unsupported (this program does not have
     /// it).

@@ -12,7 +12,10 @@ namespace paychan {
 struct multisig_refund {
     static constexpr std::int32_t version = 1;
     static constexpr bool refund_is_cosigned = true;
-    static constexpr std::size_t max_settlement_script_sig = 1 + 2 * (1 + 73);
+
+    [[nodiscard]] static constexpr std::size_t max_settlement_script_sig(const contract_terms&) {
+        return 1 + 2 * (1 + 73);
+    }
 
     [[nodiscard]] static script_buffer script_pubkey(const contract_terms& terms) {
         return multisig_2of2_script(terms.client_key.view(), terms.server_key.view());

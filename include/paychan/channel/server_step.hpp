@@ -4,6 +4,7 @@
 #include "paychan/channel/contract.hpp"
 #include "paychan/channel/effects.hpp"
 #include "paychan/channel/payment.hpp"
+#include "paychan/channel/resume.hpp"
 #include "paychan/channel/settlement.hpp"
 
 namespace paychan {
@@ -16,12 +17,17 @@ enum class unproven_close_rule : std::uint8_t {
 
 /// What the server demands.
 struct server_settings {
-    satoshi min_channel{100'000};        ///< [satoshi] the smallest contract
-    satoshi min_payment{1'000};          ///< [satoshi] the least first payment; raised to what a settlement costs
+    satoshi min_channel{100'000};  ///< [satoshi] the smallest contract
+    satoshi min_payment{1'000};    ///< [satoshi] the least first payment; raised to what a settlement costs
+    /// [satoshi] Releases of bitcoinj take one min_payment each.  One that a peer asked for is demanded in its place,
+    /// if it lies in this range and a settlement costs no more.
+    satoshi lowest_min_payment{1'000};
+    satoshi highest_min_payment{10'000};
     std::int64_t min_window = 14'400;    ///< [s] 4 h; what is asked for is clamped to these two
     std::int64_t max_window = 604'800;   ///< [s] 7 d
     std::int64_t settle_margin = 7'200;  ///< [s] before the expiry; from there on it settles and takes no payments
     unproven_close_rule unproven_close = unproven_close_rule::leaves_open;
+    version_set versions = version_set::all();  ///< that a new channel may have
 };
 
 /// [s] by which every window is longer than the margin: room to open and to pay.
@@ -34,6 +40,7 @@ enum class server_phase : std::uint8_t {
     refund_signed,  ///< awaits PROVIDE_CONTRACT
     broadcasting,   ///< awaits the network's word on the contract
     open,           ///< takes payments
+    answering,      ///< open, and a payment is on disk whose ack awaits the application's word
     settling,       ///< awaits the network's word on the settlement
     ended,          ///< nothing more is sent or listened to
 };
@@ -43,9 +50,12 @@ struct server_session {
     satoshi min_payment{};     ///< [satoshi] as it was demanded
     outpoint refund_spends{};  ///< version 1: what the refund spends that was signed
     bounded_bytes<73> refund_signature{};
-    bool proven = false;      ///< the peer has shown a signature of the client's key
-    txid broadcast{};         ///< whose outcome is awaited
-    bytes_view settlement{};  ///< in the driver's memory
+    bool proven = false;                  ///< the peer has shown a signature of the client's key
+    bool resumed = false;                 ///< an older connection opened the channel
+    bool extended = false;                ///< it understands amounts in PAYMENT_ACK and CHANNEL_OPEN
+    std::optional<satoshi> peer_expects;  ///< [satoshi] the min_payment that it would have taken
+    txid broadcast{};                     ///< whose outcome is awaited
+    bytes_view settlement{};              ///< in the driver's memory
 };
 
 /// What a step computes on: a copy of it is committed when the effects are carried out, thrown away when they are not.
@@ -64,7 +74,8 @@ struct server_environment {
     Find& find;
     unix_time now{};
     fee_rate rate{};
-    bytes_span settlement_memory;  ///< for the settlement; lives as long as the session
+    bytes_span settlement_memory;    ///< for the settlement; lives as long as the session
+    satoshi expected_min_payment{};  ///< [satoshi] what this peer asked for at an earlier attempt; 0: not known
 };
 
 //  phase         | message or input    | condition, else the error                                | next
@@ -72,13 +83,17 @@ struct server_environment {
 //  idle          | CLIENT_VERSION      | a version that we have (NO_ACCEPTABLE_VERSION);          | initiated
 //                |                     | if it names a channel that can be resumed                | open, broadcasting
 //  initiated     | PROVIDE_REFUND      | version 1; shape and lock_time (BAD_TRANSACTION)         | refund_signed
+//  initiated     | PROVIDE_CONTRACT    | version 2; script, value, key, payment (BAD_TRANSACTION) | broadcasting
 //  refund_signed | PROVIDE_CONTRACT    | script, value, outpoint, payment (BAD_TRANSACTION)       | broadcasting
 //  broadcasting  | contract accepted   |                                                          | open
 //  broadcasting  | contract refused    | (BAD_TRANSACTION)                                        | ended
-//  open          | UPDATE_PAYMENT      | see check_payment (BAD_TRANSACTION)                      | open
-//  open          | CLOSE, or all paid  | a fee that can be paid (OTHER)                           | settling
-//  open          | CLOSE               | resumed, and no payment shown since                      | ended
-//  open          | contract refused    | (BAD_TRANSACTION)                                        | ended
+//  open          | UPDATE_PAYMENT      | see check_payment (BAD_TRANSACTION)                      | answering
+//  open          | UPDATE_PAYMENT      | the last one again: it is acked                          | open
+//  answering     | application acks    |                                                          | open
+//  answering     | application refuses | (OTHER)                                                  | ended
+//  open, answ.   | CLOSE, or all paid  | a fee that can be paid (OTHER)                           | settling
+//  open          | CLOSE               | resumed, and nothing has proven that it is the client    | ended
+//  open, answ.   | contract refused    | (BAD_TRANSACTION)                                        | ended
 //  settling      | settlement accepted |                                                          | ended
 //  settling      | settlement refused  | (OTHER); it is tried again without the connection        | ended
 //  settling      | UPDATE_PAYMENT      | passed over, and so is CLOSE                             | settling
@@ -86,6 +101,11 @@ struct server_environment {
 //  ended         | any                 | passed over                                              | ended
 //  everything else                     | SYNTAX_ERROR                                             | ended
 // A failure ends the connection; the record stays what it was.
+
+/// True when the channel is open on the connection.
+[[nodiscard]] constexpr bool is_open(server_phase phase) {
+    return phase == server_phase::open || phase == server_phase::answering;
+}
 
 namespace detail {
 
@@ -109,6 +129,21 @@ namespace detail {
     return std::clamp(static_cast<std::int64_t>(asked), least, most);
 }
 
+/// CHANNEL_OPEN; to a client that resumes, has proven itself and understands it, with what is on disk.
+[[nodiscard]] inline wire::channel_open channel_open_message(const server_channel& c) {
+    wire::channel_open m;
+    if (c.session.resumed && c.session.extended && c.session.proven) m.resumed = resume_state_of(c.record);
+    return m;
+}
+
+/// PAYMENT_ACK for all that was paid.
+[[nodiscard]] inline wire::payment_ack ack_message(const server_channel& c, bytes_view info) {
+    wire::payment_ack m;
+    if (!info.empty()) m.info = info;
+    if (c.session.extended) m.paid = static_cast<std::uint64_t>(c.record.paid().value);
+    return m;
+}
+
 template <class Scheme, class Env>
 [[nodiscard]] result<effects> initiate_channel(server_channel& next, const Env& env, const wire::client_version& m) {
     channel_record& record = next.record;
@@ -126,7 +161,10 @@ template <class Scheme, class Env>
     PAYCHAN_TRY(const auto least, least_settlement<Scheme>(record, payout_to, env.rate));
     record.change = {};
     record.terms.client_key = {};
-    session.min_payment = std::max(env.settings.min_payment, least);
+    const satoshi asked = env.expected_min_payment;
+    const bool follow =
+        std::max(env.settings.lowest_min_payment, least) <= asked && asked <= env.settings.highest_min_payment;
+    session.min_payment = std::max(follow ? asked : env.settings.min_payment, least);
     session.phase = server_phase::initiated;
 
     effects out;
@@ -141,40 +179,51 @@ template <class Scheme, class Env>
     return out;
 }
 
+/// A stored channel goes on over this connection.
+[[nodiscard]] inline effects resume_channel(server_channel& next, const channel_record& stored,
+                                            const wire::client_version& m, unix_time now) {
+    server_session& session = next.session;
+    next.record = stored;
+    effects out;
+    session.resumed = true;
+    session.proven = proves_resume(stored, m, now);
+    out.send.push_back(wire::server_version{stored.protocol, 0});
+    if (stored.stage != channel_stage::open) {
+        // The driver broadcasts the stored contract again; CHANNEL_OPEN follows its outcome.
+        session.phase = server_phase::broadcasting;
+        session.broadcast = stored.terms.contract.id;
+        return out;
+    }
+    session.phase = server_phase::open;
+    out.send.push_back(channel_open_message(next));
+    out.notify.push_back(event_of(event_kind::opened, next.record));
+    return out;
+}
+
 template <class Contracts, class Env>
 [[nodiscard]] result<effects> on_client_version(server_channel& next, const Env& env, const wire::client_version& m) {
-    channel_record& record = next.record;
-    server_session& session = next.session;
-    if (!Contracts::has(m.major)) {
-        if constexpr (Contracts::has(1) && Contracts::has(2))
-            return fail(errc::no_acceptable_version, "this server speaks protocol versions 1 and 2");
-        else if constexpr (Contracts::has(1))
-            return fail(errc::no_acceptable_version, "this server speaks protocol version 1");
-        else
-            return fail(errc::no_acceptable_version, "this server speaks protocol version 2");
-    }
+    next.session.extended = (m.extensions.value_or(0) & wire::understands_amounts) != 0;
     // A hash that is no hash names no channel: as the reference, offer a new one.
     if (m.previous_channel_contract_hash && m.previous_channel_contract_hash->size() == 32) {
         PAYCHAN_TRY(const auto id, txid_from_display_bytes(*m.previous_channel_contract_hash));
         const auto found = env.find(id);
         if (!found && found.error().code != errc::not_found) return fail(found.error());
         if (found && can_resume(*found, env.settings, env.now)) {
-            if (found->protocol != m.major)
+            if (!Contracts::has(found->protocol))
+                return fail(errc::unsupported, "this program is built without the channel's protocol version");
+            // A client of the reference that knows both versions asks for 2, and takes the channel's own, 1.
+            if (m.major < found->protocol || m.major > newest_version)
                 return fail(errc::no_acceptable_version,
-                            "that channel was opened with the other protocol version: resume it with that one");
-            record = *found;
-            effects out;
-            out.send.push_back(wire::server_version{m.major, 0});
-            if (record.stage != channel_stage::open) {
-                session.phase = server_phase::broadcasting;
-                session.broadcast = record.terms.contract.id;
-                return out;  // the driver broadcasts the stored contract again; CHANNEL_OPEN follows its outcome
-            }
-            session.phase = server_phase::open;
-            out.send.push_back(wire::channel_open{});
-            out.notify.push_back(event_of(event_kind::opened, record));
-            return out;
+                            "that channel was opened with another protocol version: resume it with that one");
+            return resume_channel(next, *found, m, env.now);
         }
+    }
+    const auto speaks = [&](std::int32_t v) { return Contracts::has(v) && env.settings.versions.has(v); };
+    if (!speaks(m.major)) {
+        constexpr std::array texts{"this server opens no channels", "this server speaks protocol version 1",
+                                   "this server speaks protocol version 2",
+                                   "this server speaks protocol versions 1 and 2"};
+        return fail(errc::no_acceptable_version, texts[(speaks(1) ? 1U : 0U) + (speaks(2) ? 2U : 0U)]);
     }
     return Contracts::template with<result<effects>>(
         m.major, [&]<class Scheme>() { return initiate_channel<Scheme>(next, env, m); });
@@ -252,6 +301,11 @@ template <class Scheme, class Env>
     if (out0->value.value - payment.change.value < min_payment.value)
         return fail(errc::bad_transaction, "the first payment is below the minimum");
     record.change = payment.change;
+    // What INITIATE demanded was counted with a client key of 33 bytes; one of 65 makes a longer settlement in version 2.
+    PAYCHAN_TRY(const auto payout_to, env.wallet.payout_script());
+    PAYCHAN_TRY(const auto least, least_settlement<Scheme>(record, payout_to, std::min(env.rate, min_relay_fee_rate)));
+    if (record.paid() < least)
+        return fail(errc::bad_transaction, "the first payment does not bear the fee of a settlement");
     record.signature = payment.signature;
     record.stage = channel_stage::contract_stored;
     ++record.version;
@@ -295,9 +349,13 @@ template <class Scheme, class Env>
     PAYCHAN_TRY(const auto payment, check_payment<Scheme>(record, m));
     next.session.proven = true;
     effects out;
-    out.send.push_back(wire::payment_ack{});
     const satoshi increment{record.change.value - payment.change.value};
-    if (increment.value == 0) return out;  // a repeated frame: what it says is on disk already
+    if (increment.value == 0) {  // a repeated frame: what it says is on disk already
+        out.send.push_back(ack_message(next, {}));
+        return out;
+    }
+    // The ack follows when the application has heard of it.
+    next.session.phase = server_phase::answering;
     record.change = payment.change;
     record.signature = payment.signature;
     ++record.version;
@@ -328,6 +386,10 @@ template <class Contracts, class Env>
     server_session& session = next.session;
     if (session.phase == server_phase::ended) return effects{};
     if (const auto* refusal = std::get_if<wire::error_message>(&m)) {
+        if (session.phase == server_phase::initiated &&
+            refusal->code == static_cast<std::int32_t>(errc::min_payment_too_large) && refusal->expected_value &&
+            *refusal->expected_value <= static_cast<std::uint64_t>(max_money.value))
+            session.peer_expects = satoshi{static_cast<std::int64_t>(*refusal->expected_value)};
         session.phase = server_phase::ended;
         return detail::on_peer_error(record, *refusal);
     }
@@ -355,6 +417,10 @@ template <class Contracts, class Env>
                     [&]<class Scheme>() { return detail::on_provide_contract<Scheme>(next, env, *contract); });
             break;
         case server_phase::broadcasting: break;
+        case server_phase::answering:
+            if (std::holds_alternative<wire::update_payment>(m))
+                return fail(errc::syntax_error, "a payment before the last one was acknowledged");
+            [[fallthrough]];
         case server_phase::open:
             if (const auto* payment = std::get_if<wire::update_payment>(&m))
                 return with_scheme(
@@ -375,12 +441,39 @@ template <class Contracts, class Env>
     return detail::out_of_order();
 }
 
+/// The application takes the payment that brought the total to `total` [satoshi]: PAYMENT_ACK leaves, with its `info`.
+/// Fails  wrong_state (that payment does not wait for an answer).
+[[nodiscard]] inline result<effects> acknowledge(server_channel& next, satoshi total, bytes_view info) {
+    if (next.session.phase != server_phase::answering || next.record.paid() != total)
+        return fail(errc::wrong_state, "no payment of that total waits for an answer on this connection");
+    next.session.phase = server_phase::open;
+    effects out;
+    out.send.push_back(detail::ack_message(next, info));
+    return out;
+}
+
+/// The application refuses the payment that brought the total to `total` [satoshi]: the connection ends with an ERROR.
+/// What was paid stays paid: its signature is on disk, and when the client resumes it is acked without a question.
+/// why    for the peer to read
+/// Fails  as acknowledge.
+[[nodiscard]] inline result<effects> refuse(server_channel& next, satoshi total, std::string_view why) {
+    if (next.session.phase != server_phase::answering || next.record.paid() != total)
+        return fail(errc::wrong_state, "no payment of that total waits for an answer on this connection");
+    next.session.phase = server_phase::ended;
+    effects out;
+    out.send.push_back(detail::error_message_for({errc::other, why}));
+    out.close = true;
+    event e = detail::event_of(event_kind::error, next.record);
+    e.problem = {errc::other, "the application refused a payment"};
+    out.notify.push_back(e);
+    return out;
+}
+
 /// Settles an open channel: the client paid all there is, the operator or a deadline says so.
 /// Fails  wrong_state, insufficient_funds (what was paid does not bear the fee yet), key_unavailable, too_long.
 template <class Contracts, class Env>
 [[nodiscard]] result<effects> settle(server_channel& next, const Env& env) {
-    if (next.session.phase != server_phase::open)
-        return fail(errc::wrong_state, "the channel is not open on this connection");
+    if (!is_open(next.session.phase)) return fail(errc::wrong_state, "the channel is not open on this connection");
     return Contracts::template with<result<effects>>(
         next.record.protocol, [&]<class Scheme>() { return detail::settle_channel<Scheme>(next, env); });
 }
@@ -390,8 +483,7 @@ template <class Contracts, class Env>
 [[nodiscard]] inline result<effects> on_broadcast(server_channel& next, const txid& id, broadcast_outcome outcome) {
     channel_record& record = next.record;
     server_session& session = next.session;
-    if (session.phase == server_phase::open && id == record.terms.contract.id &&
-        outcome == broadcast_outcome::refused) {
+    if (is_open(session.phase) && id == record.terms.contract.id && outcome == broadcast_outcome::refused) {
         // It was evicted or double-spent: from here on payments would be worth nothing.  A resume asks the network anew.
         constexpr std::string_view text = "the network refuses the contract by now";
         session.phase = server_phase::ended;
@@ -423,7 +515,7 @@ template <class Contracts, class Env>
         record.stage = channel_stage::open;
         ++record.version;
         out.persist.channel = true;
-        out.send.push_back(wire::channel_open{});
+        out.send.push_back(detail::channel_open_message(next));
         out.notify.push_back(detail::event_of(event_kind::opened, record));
     } else {
         session.phase = server_phase::ended;

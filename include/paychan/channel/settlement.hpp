@@ -36,7 +36,8 @@ struct settlement_outputs {
 template <class Scheme>
 [[nodiscard]] std::size_t settlement_vsize(const channel_record& record, const script_buffer& payout_to) {
     const detail::settlement_outputs outputs(record, payout_to, {});
-    std::size_t size = 4 + 1 + (36 + 1 + Scheme::max_settlement_script_sig + 4) + 1 + 4;
+    const std::size_t script_sig = Scheme::max_settlement_script_sig(record.terms);
+    std::size_t size = 4 + 1 + (36 + (script_sig < 0xfd ? 1 : 3) + script_sig + 4) + 1 + 4;
     for (const tx_output& out : outputs.view()) size += 8 + 1 + out.script_pubkey.size();
     return size;
 }
@@ -96,8 +97,8 @@ template <class Scheme, KeyStore K, PayoutWallet W>
     if (paid < least) {
         if constexpr (FeeInputWallet<W>) {
             write_draft({});
-            const auto completed =
-                wallet.add_fee_inputs({draft.written(), paid, Scheme::max_settlement_script_sig, rate}, funded_memory);
+            const auto completed = wallet.add_fee_inputs(
+                {draft.written(), paid, Scheme::max_settlement_script_sig(record.terms), rate}, funded_memory);
             if (completed) {
                 unsigned_bytes = *completed;
                 funded = true;

@@ -29,7 +29,6 @@ enum class errc : std::uint8_t {
     unknown_format = 73,      ///< a stored record was written by a newer version of this library
     malformed = 74,           ///< bytes that do not parse; a peer that sends such is cut off without an ERROR
     too_long = 75,            ///< more bytes than the buffer or the rule allows
-    rejected = 76,            ///< the network refuses the transaction
     unreachable = 77,         ///< the node or the peer does not answer; try again later
     connection_lost = 78,     ///< the connection ended with a payment in flight: a resume will tell whether it counted
     not_yet_due = 79,         ///< the lock time is not reached; try again later
@@ -66,7 +65,6 @@ enum class errc : std::uint8_t {
         case errc::unknown_format: return "unknown_format";
         case errc::malformed: return "malformed";
         case errc::too_long: return "too_long";
-        case errc::rejected: return "rejected";
         case errc::unreachable: return "unreachable";
         case errc::connection_lost: return "connection_lost";
         case errc::not_yet_due: return "not_yet_due";
