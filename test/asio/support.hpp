@@ -21,6 +21,14 @@ namespace paychan::asio::testing {
 using namespace std::chrono_literals;
 using bytes = std::vector<std::uint8_t>;
 
+/// What both programs are built with; which version they speak is a setting.
+using both_versions = contracts<cltv_p2sh, multisig_refund>;
+
+[[nodiscard]] inline std::string text_of(bytes_view b) { return {b.begin(), b.end()}; }
+[[nodiscard]] inline bytes_view as_bytes(std::string_view text) {
+    return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
+}
+
 /// Counts its commits, and fails when it is told to.
 struct counting_store {
     memory_store records;
@@ -53,17 +61,27 @@ struct counting_store {
 };
 static_assert(BatchStore<counting_store>);
 
-/// Writes down what it hears.
+/// Writes down what it hears, and answers payments as it is told.
 struct recorder {
     std::vector<event_kind> kinds;
     std::vector<errc> problems;
+    std::vector<std::string> words;  // of the peer, or this side's own, for each problem
     std::vector<std::string> connections;
+    std::vector<satoshi> asked;  // totals of the payments that on_payment was asked about
     std::function<void(const event&)> then = [](const event&) {};
+    std::function<payment_answer(const event&)> answers = [](const event&) { return payment_answer::ack(); };
 
     void on_event(const event& e) {
         kinds.push_back(e.kind);
-        if (e.kind == event_kind::error) problems.push_back(e.problem.code);
+        if (e.kind == event_kind::error) {
+            problems.push_back(e.problem.code);
+            words.emplace_back(e.data.empty() ? std::string(e.problem.text) : text_of(e.data));
+        }
         then(e);
+    }
+    payment_answer on_payment(const event& e) {
+        asked.push_back(e.total);
+        return answers(e);
     }
     void on_connection(std::uint64_t, std::string_view what, const tcp::endpoint&) { connections.emplace_back(what); }
 
@@ -78,10 +96,10 @@ inline seed_wallet wallet_of(std::uint8_t number) {
 
 /// The two sides have a loop each, so that a test can let one work while the other stands still.
 struct world {
-    using server_type = tcp_server<contracts<multisig_refund>, manual_clock, memory_keys, counting_store, seed_wallet,
-                                   chain_follower, recorder>;
-    using client_type = tcp_client<contracts<multisig_refund>, manual_clock, memory_keys, counting_store, seed_wallet,
-                                   chain_follower, recorder>;
+    using server_type =
+        tcp_server<both_versions, manual_clock, memory_keys, counting_store, seed_wallet, chain_follower, recorder>;
+    using client_type =
+        tcp_client<both_versions, manual_clock, memory_keys, counting_store, seed_wallet, chain_follower, recorder>;
 
     explicit world(const tcp_server_settings& settings = {}) {
         auto script = payer.payout_script();
@@ -92,13 +110,12 @@ struct world {
     }
 
     void start_server(const tcp_server_settings& settings = {}) {
-        server.emplace(server_io.get_executor(), tcp::endpoint(net::ip::address_v4::loopback(), 0),
-                       contracts<multisig_refund>{}, clock, server_keys, server_store, payee, server_network,
-                       server_events, settings);
+        server.emplace(server_io.get_executor(), tcp::endpoint(net::ip::address_v4::loopback(), 0), both_versions{},
+                       clock, server_keys, server_store, payee, server_network, server_events, settings);
     }
 
     std::unique_ptr<client_type> make_client(const tcp_client_settings& settings = {}) {
-        return std::make_unique<client_type>(client_io.get_executor(), contracts<multisig_refund>{}, clock, client_keys,
+        return std::make_unique<client_type>(client_io.get_executor(), both_versions{}, clock, client_keys,
                                              client_store, payer, payer_network, client_events, settings);
     }
 
@@ -151,6 +168,14 @@ struct world {
         return **opened.value;
     }
 
+    channel_record resume(client_type& c, const txid& channel) {
+        outcome<channel_record> resumed;
+        c.async_resume("127.0.0.1", port(), channel, {}, resumed.handler());
+        REQUIRE(run_until([&] { return resumed.fired > 0; }));
+        REQUIRE(resumed.ok());
+        return **resumed.value;
+    }
+
     receipt pay(client_type& c, satoshi amount) {
         outcome<receipt> acked;
         c.async_pay(amount, acked.handler());
@@ -180,9 +205,33 @@ struct world {
     std::optional<server_type> server;
 };
 
+/// All whole messages in what a connection has carried; views into it.
+[[nodiscard]] inline std::vector<wire::message> messages_in(const bytes& carried) {
+    std::vector<wire::message> out;
+    for (std::size_t at = 0; at + 4 <= carried.size();) {
+        const std::size_t size = std::size_t{carried[at + 2]} * 256 + carried[at + 3];
+        if (at + 4 + size > carried.size()) break;
+        const auto m = wire::small_codec::decode(bytes_view(carried).subspan(at + 4, size));
+        REQUIRE(m);
+        out.push_back(*m);
+        at += 4 + size;
+    }
+    return out;
+}
+
+/// Those of one type.
+template <class M>
+[[nodiscard]] std::vector<M> all_of(const std::vector<wire::message>& list) {
+    std::vector<M> out;
+    for (const wire::message& m : list)
+        if (const auto* const one = std::get_if<M>(&m)) out.push_back(*one);
+    return out;
+}
+
 /// A peer that speaks in bytes.
 struct raw_peer {
-    raw_peer(net::io_context& io, std::uint16_t port) : socket(io) {
+    raw_peer(net::io_context& io, std::uint16_t port, const net::ip::address_v4& from = net::ip::address_v4::loopback())
+        : socket(io, {from, 0}) {
         socket.connect({net::ip::address_v4::loopback(), port});
         socket.set_option(tcp::no_delay(true));
         read();
@@ -213,17 +262,10 @@ struct raw_peer {
     }
 
     /// All whole messages that came so far; views into `received`.
-    [[nodiscard]] std::vector<wire::message> messages() const {
-        std::vector<wire::message> out;
-        for (std::size_t at = 0; at + 4 <= received.size();) {
-            const std::size_t size = std::size_t{received[at + 2]} * 256 + received[at + 3];
-            if (at + 4 + size > received.size()) break;
-            const auto m = wire::small_codec::decode(bytes_view(received).subspan(at + 4, size));
-            REQUIRE(m);
-            out.push_back(*m);
-            at += 4 + size;
-        }
-        return out;
+    [[nodiscard]] std::vector<wire::message> messages() const { return messages_in(received); }
+    template <class M>
+    [[nodiscard]] std::vector<M> all() const {
+        return all_of<M>(messages());
     }
     template <class M>
     [[nodiscard]] std::ptrdiff_t count() const {
@@ -235,6 +277,105 @@ struct raw_peer {
     bytes received;
     bool ended = false;
     boost::system::error_code how;
+};
+
+/// A client in bytes, which goes on with a channel that a tcp_client has opened, and signs what it likes.
+struct raw_payer : raw_peer {
+    /// Resumes; that takes the channel over.
+    raw_payer(world& w, const channel_record& opened)
+        : raw_peer(w.client_io, w.server->port()), keys(w.client_keys), record(opened) {
+        const bytes32 hash = display_bytes(record.terms.contract.id);
+        wire::client_version m;
+        m.major = record.protocol;
+        m.previous_channel_contract_hash = bytes_view(hash);
+        write(m);
+        REQUIRE(w.run_until([&] { return count<wire::channel_open>() == 1; }));
+    }
+
+    /// The frame that brings all that is paid to `total`.
+    [[nodiscard]] bytes payment(satoshi total, bytes_view info = {}) const {
+        const satoshi change{record.terms.value.value - total.value};
+        const auto signature = both_versions::with<result<bounded_bytes<73>>>(
+            record.protocol, [&]<class Scheme>() { return sign_payment<Scheme>(record, change, keys); });
+        REQUIRE(signature);
+        wire::update_payment m;
+        m.client_change_value = static_cast<std::uint64_t>(change.value);
+        m.signature = signature->view();
+        if (!info.empty()) m.info = info;
+        return framed(m);
+    }
+
+    /// The info of each ack, in order: "first second".
+    [[nodiscard]] std::string acks() const {
+        std::string out;
+        for (const auto& ack : all<wire::payment_ack>())
+            out += (out.empty() ? "" : " ") + (ack.info ? text_of(*ack.info) : std::string("-"));
+        return out;
+    }
+
+    memory_keys& keys;
+    channel_record record;
+};
+
+[[nodiscard]] inline bytes joined(std::initializer_list<bytes> frames) {
+    bytes out;
+    for (const bytes& f : frames) out.insert(out.end(), f.begin(), f.end());
+    return out;
+}
+
+/// Carries connections on to the server, and keeps what they carried.
+struct relay {
+    relay(net::io_context& io, std::uint16_t server_port)
+        : acceptor(io, {net::ip::address_v4::loopback(), 0}), to(server_port) {
+        accept();
+    }
+    [[nodiscard]] std::string port() const { return std::to_string(acceptor.local_endpoint().port()); }
+
+    struct carried {
+        carried(tcp::socket from, net::io_context& io) : client(std::move(from)), server(io) {}
+        tcp::socket client;
+        tcp::socket server;
+        std::array<std::uint8_t, 4096> up_memory{};
+        std::array<std::uint8_t, 4096> down_memory{};
+        bytes up;  // what the client said
+        bytes down;
+    };
+
+    void accept() {
+        acceptor.async_accept([this](const boost::system::error_code& e, tcp::socket from) {
+            if (e) return;
+            connections.push_back(std::make_unique<carried>(
+                std::move(from), static_cast<net::io_context&>(acceptor.get_executor().context())));
+            carried& c = *connections.back();
+            boost::system::error_code refused;
+            c.server.connect({net::ip::address_v4::loopback(), to}, refused);
+            if (!refused) {
+                pump(c.client, c.server, c.up_memory, c.up);
+                pump(c.server, c.client, c.down_memory, c.down);
+            } else {
+                c.client.close();
+            }
+            accept();
+        });
+    }
+
+    static void pump(tcp::socket& from, tcp::socket& to, std::array<std::uint8_t, 4096>& memory, bytes& kept) {
+        from.async_read_some(net::buffer(memory), [&](const boost::system::error_code& e, std::size_t n) {
+            boost::system::error_code ignored;
+            if (e == net::error::operation_aborted) return;
+            if (e) {
+                to.shutdown(tcp::socket::shutdown_send, ignored);
+                return;
+            }
+            kept.insert(kept.end(), memory.begin(), memory.begin() + static_cast<std::ptrdiff_t>(n));
+            net::write(to, net::buffer(memory.data(), n), ignored);
+            pump(from, to, memory, kept);
+        });
+    }
+
+    tcp::acceptor acceptor;
+    std::uint16_t to;
+    std::vector<std::unique_ptr<carried>> connections;
 };
 
 inline wire::message hello() {

@@ -9,10 +9,16 @@ using paychan::asio::receipt;
 using paychan::asio::tcp_server_settings;
 namespace net = boost::asio;
 
-TEST_CASE("tcp_server opens a channel, takes 200 payments and settles it", "[asio][server]") {
-    world w;
-    const auto payer = w.make_client();
+TEST_CASE("tcp_server opens a channel of either version, takes 200 payments and settles it", "[asio][server]") {
+    tcp_server_settings settings;
+    const std::int32_t version = GENERATE(1, 2);
+    settings.channel.versions = version_set::only(version);
+    world w(settings);
+    asio::tcp_client_settings client_settings;
+    client_settings.channel.versions = version_set::only(version);
+    const auto payer = w.make_client(client_settings);
     const channel_record opened = w.open(*payer);
+    CHECK(opened.protocol == version);
     CHECK(opened.paid() == satoshi{1'000});
     CHECK(w.chain.in_mempool(opened.terms.contract.id));
     for (int i = 1; i <= 200; ++i) {
@@ -115,8 +121,9 @@ TEST_CASE("tcp_server gives a channel to the connection that resumes it, after w
     world::outcome<receipt> acked;
     old->async_pay(satoshi{50}, acked.handler());
     w.step_client();
-    wire::message m = hello();
-    std::get<wire::client_version>(m).previous_channel_contract_hash = bytes_view(hash);
+    wire::client_version m;
+    m.major = channel.protocol;
+    m.previous_channel_contract_hash = bytes_view(hash);
     taker.write(m);
     REQUIRE(w.run_until([&] { return taker.count<wire::channel_open>() == 1 && !old->connected(); }));
     CHECK(acked.fired == 1);
@@ -348,7 +355,9 @@ TEST_CASE("tcp_server drops those who come when it is full, and serves those who
 TEST_CASE("tcp_server keeps the channel through a disconnection at any point", "[asio][server]") {
     world w;
     const int steps = GENERATE(range(1, 14));
-    const auto payer = w.make_client();
+    asio::tcp_client_settings settings;
+    settings.channel.versions = version_set::only(GENERATE(1, 2));
+    const auto payer = w.make_client(settings);
     world::outcome<channel_record> opened;
     payer->async_open("127.0.0.1", w.port(), satoshi{1'000'000}, {}, opened.handler());
     for (int i = 0; i < steps; ++i) {

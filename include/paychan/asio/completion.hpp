@@ -53,10 +53,12 @@ private:
 
         void fire(result<T> outcome) override {
             const auto first = own.get_executor();
+            // By pointer: g++ 12 believes that a result which moves from lambda to lambda is not initialised.
+            auto kept = std::make_unique<result<T>>(std::move(outcome));
             // Posted, so that it is never inside the initiating call; then dispatched to where the handler wants to be.
-            net::post(first, [w = std::move(work), h = std::move(handler), r = std::move(outcome)]() mutable {
+            net::post(first, [w = std::move(work), h = std::move(handler), r = std::move(kept)]() mutable {
                 const auto there = w.get_executor();
-                net::dispatch(there, [h = std::move(h), r = std::move(r)]() mutable { std::move(h)(std::move(r)); });
+                net::dispatch(there, [h = std::move(h), r = std::move(r)]() mutable { std::move(h)(std::move(*r)); });
             });
         }
 

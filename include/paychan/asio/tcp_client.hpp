@@ -40,7 +40,7 @@ struct settlement {
 };
 
 /// One channel at a time, over one connection at a time.  Every policy is borrowed and outlives it.
-///     tcp_client payer(io.get_executor(), contracts<multisig_refund>{}, clock, keys, store, wallet, broadcaster,
+///     tcp_client payer(io.get_executor(), contracts<cltv_p2sh, multisig_refund>{}, clock, keys, store, wallet, broadcaster,
 ///                      events);
 ///     auto opened = co_await payer.async_open("host", "4242", satoshi{1'000'000}, {}, net::use_awaitable);
 ///     auto acked = co_await payer.async_pay(satoshi{10}, net::use_awaitable);
@@ -64,7 +64,6 @@ public:
           listener_{*this, events},
           policies_{clock, keys, store, wallet, broadcaster},
           resolver_(executor),
-          socket_(executor),
           timer_(executor) {
         renew();
     }
@@ -74,11 +73,13 @@ public:
     /// Drops the connection; what was under way completes with connection_lost.
     ~tcp_client() {
         if (stream_) stream_->abandon();
+        close_socket();
         finish_all({errc::connection_lost, "the client was destroyed"});
         driver_->on_disconnected();  // frees the coins of a contract that was never sent
     }
 
-    /// Connects and opens a new channel.
+    /// Connects and opens a new channel.  A server that does not speak the version asked for is connected again and asked
+    /// for a lower one, where channel.versions allows it.
     /// value  [satoshi] what the channel holds
     /// label  the caller's name for the server, kept in the record
     /// Gives  result<channel_record> when the channel is open.
@@ -164,8 +165,18 @@ private:
         Events& events;
         void on_event(const event& e) {
             client.on_event(e);
-            events.on_event(e);
+            if (!client.asks_lower()) events.on_event(e);  // else neither the ERROR nor the end of that connection
         }
+    };
+
+    /// Where to connect, and what for.
+    struct target {
+        std::string host;
+        std::string port;
+        satoshi offer{};
+        channel_label label{};
+        bool resumes = false;
+        version_set versions;
     };
 
     struct policies {
@@ -211,6 +222,7 @@ private:
               const channel_label& label, completion<channel_record> done) {
         if (stream_ || connecting_)
             return done.fire(fail(errc::wrong_state, "a connection is there already: disconnect first"));
+        target_ = {host, port, offer, label, stored.has_value(), settings_.channel.versions};
         renew();
         if (stored) {
             if (const auto loaded = driver_->load(*stored); !loaded) return done.fire(fail(loaded.error()));
@@ -218,34 +230,52 @@ private:
                 return done.fire(fail(errc::wrong_state, "the channel is settling and takes no more payments"));
         }
         open_ = std::move(done);
+        connect();
+    }
+
+    void connect() {
         problem_.reset();
         connecting_ = true;
         limit(settings_.connect_limit);
+        socket_ = std::make_shared<tcp::socket>(executor_);
         resolver_.async_resolve(
-            host, port,
-            alive_.guard([this, offer, label, attempt = ++attempt_](const boost::system::error_code& e,
-                                                                    const tcp::resolver::results_type& found) {
+            target_.host, target_.port,
+            alive_.guard([this, attempt = ++attempt_](const boost::system::error_code& e,
+                                                      const tcp::resolver::results_type& found) {
                 if (attempt != attempt_) return;
                 if (e) return end({errc::unreachable, "no address is known for the server's name and port"});
-                net::async_connect(socket_, found,
-                                   alive_.guard([this, offer, label, attempt](const boost::system::error_code& failed,
-                                                                              const tcp::endpoint&) {
+                // It looks at the socket before it calls the handler, also when this object or the attempt is gone:
+                // so the handler keeps the socket, and each attempt has its own.
+                net::async_connect(*socket_, found,
+                                   alive_.guard([this, attempt, kept = socket_](const boost::system::error_code& failed,
+                                                                                const tcp::endpoint&) {
                                        if (attempt != attempt_) return;
                                        if (failed) return end({errc::unreachable, "the server does not answer there"});
-                                       greet(offer, label);
+                                       greet();
                                    }));
             }));
     }
 
-    void greet(satoshi offer, const channel_label& label) {
+    void greet() {
         connecting_ = false;
         ending_ = false;
-        stream_ = std::make_shared<tcp_transport>(std::move(socket_), static_cast<tcp_transport::listener&>(*this),
+        stream_ = std::make_shared<tcp_transport>(std::move(*socket_), static_cast<tcp_transport::listener&>(*this),
                                                   settings_.transport);
+        socket_.reset();
         stream_->start();
         limit(settings_.open_limit);
         const detail::scope now(in_driver_);
-        if (const auto begun = driver_->connect(offer, label); !begun) end(begun.error());
+        if (const auto begun = driver_->connect(target_.offer, target_.label); !begun) end(begun.error());
+    }
+
+    /// True when the server refused the version of a new channel, and there is a lower one to ask for.  Never after a
+    /// contract was sent: the money is in that one, and another attempt would lock it twice.
+    [[nodiscard]] bool asks_lower() const {
+        const std::int32_t asked = Contracts::preferred(target_.versions);
+        const std::int32_t next = Contracts::preferred(target_.versions.without(asked));
+        const bool refused = problem_ && problem_->code == errc::no_acceptable_version;
+        return refused && open_ && !ending_ && !target_.resumes && record().stage == channel_stage::none && next != 0 &&
+               next < asked;
     }
 
     void pay(satoshi amount, bytes_view info, completion<receipt> done) {
@@ -277,9 +307,14 @@ private:
         connecting_ = false;
         ++attempt_;
         resolver_.cancel();
-        boost::system::error_code ignored;
-        socket_.close(ignored);
+        close_socket();
         finish_all(*problem_);
+    }
+
+    void close_socket() {
+        boost::system::error_code ignored;
+        if (socket_) socket_->close(ignored);
+        socket_.reset();
     }
 
     void finish_all(const error& why) {
@@ -310,6 +345,11 @@ private:
         {
             const detail::scope now(in_driver_);
             driver_->on_disconnected();
+        }
+        if (asks_lower()) {
+            target_.versions = target_.versions.without(Contracts::preferred(target_.versions));
+            renew();
+            return connect();
         }
         finish_all(problem_.value_or(error{errc::connection_lost, "the server ended the connection"}));
     }
@@ -349,9 +389,10 @@ private:
 
     /// An empty driver: it remembers its last channel, and that one is in the store.
     void renew() {
+        client_settings channel = settings_.channel;
+        channel.versions = target_.versions;
         driver_ = std::make_unique<driver_type>(Contracts{}, outlet_, policies_.clock, policies_.keys, policies_.store,
-                                                policies_.wallet, policies_.broadcaster, codec_, listener_,
-                                                settings_.channel);
+                                                policies_.wallet, policies_.broadcaster, codec_, listener_, channel);
         driver_->on_fee_rate(rate_);
     }
 
@@ -361,11 +402,12 @@ private:
     outlet outlet_{*this};
     event_listener listener_;
     policies policies_;
+    target target_{{}, {}, {}, {}, false, settings_.channel.versions};
     CodecPolicy codec_{};
     fee_rate rate_ = min_relay_fee_rate;
     std::unique_ptr<driver_type> driver_;
     tcp::resolver resolver_;
-    tcp::socket socket_;  // until it is connected
+    std::shared_ptr<tcp::socket> socket_;  // until it is connected
     net::steady_timer timer_;
     std::shared_ptr<tcp_transport> stream_;
     bool connecting_ = false;

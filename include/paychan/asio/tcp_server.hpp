@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <map>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -21,14 +22,15 @@ struct tcp_server_settings {
     std::size_t max_connections = 1'000;  ///< more are closed when accepted; each takes about 80 kB, and its queue
     std::size_t max_per_address = 100;    ///< 0: as many as there may be in all
     milliseconds limit{60'000};           ///< [ms] without a whole message, unless the channel is open; then TIMEOUT
-    milliseconds open_limit{0};           ///< [ms] the same while the channel is open; 0: none
+    milliseconds open_limit{0};           ///< [ms] the same while the channel is open; 0: none.  Not while a payment is
+                                          ///< held: the client must not say anything then
     milliseconds rebroadcast{5'000};      ///< [ms] between two attempts to get a contract or settlement accepted
     milliseconds accept_pause{200};       ///< [ms] after an accept that failed: there may be no file descriptor left
 };
 
 /// Accepts clients that pay.  Every policy is borrowed and outlives it.
-///     tcp_server server(io.get_executor(), {address, port}, contracts<multisig_refund>{}, clock, keys, store, wallet,
-///                       broadcaster, events);
+///     tcp_server server(io.get_executor(), {address, port}, contracts<cltv_p2sh, multisig_refund>{}, clock, keys, store,
+///                       wallet, broadcaster, events);
 /// Push chain events into on_broadcast() and on_fee_rate(), and every event of `events` into a server_book, whose
 /// questions is_attached() and settle_attached() are answered here.
 ///
@@ -37,8 +39,10 @@ struct tcp_server_settings {
 /// record does not fail the others.
 ///
 /// Events is anything with on_event(const event&), which hears of all channels; event.channel tells them apart.  If it
-/// has on_connection(std::uint64_t id, std::string_view what, const tcp::endpoint&), it hears "opened" and "ended".
-/// It must not throw.  It may call stop(), settle_attached() and on_broadcast() from there: they then wait until the
+/// has on_connection(std::uint64_t id, std::string_view what, const tcp::endpoint&), it hears "opened" and "ended".  If
+/// it has on_payment(), see server.hpp, it has a say in the acks: what that holds is answered with ack() or refuse()
+/// here, and until then no further frame of that connection is read, and no limit runs.
+/// It must not throw.  It may call stop(), ack(), settle_attached() and their like from there: they then wait until the
 /// turn is over.
 /// Thread rule: all calls on the executor's one thread (or strand).
 template <class Contracts, class ClockPolicy, class KeyPolicy, class StorePolicy, class WalletPolicy,
@@ -83,6 +87,7 @@ public:
             for (auto& [id, c] : connections_) {
                 c->driver.close();
                 c->stream->close();  // also where the driver had ended before
+                go_on(*c);
             }
         });
     }
@@ -93,7 +98,7 @@ public:
             for (auto& [n, c] : connections_) {
                 const server_phase before = c->driver.phase();
                 c->driver.on_broadcast(id, outcome);
-                if (c->driver.phase() != before) wind(*c);
+                if (c->driver.phase() != before) go_on(*c);
             }
         });
     }
@@ -102,6 +107,24 @@ public:
     void on_fee_rate(fee_rate rate) {
         rate_ = rate;
         for (auto& [id, c] : connections_) c->driver.on_fee_rate(rate);
+    }
+
+    /// Answers a payment that on_payment held: PAYMENT_ACK leaves.  One that does not wait any more (the connection ended,
+    /// or the channel settles) is passed over: the payment itself is safe, and is acked when the client resumes.
+    /// total  [satoshi] event::total of the payment, which names it
+    /// info   for the client's application; copied
+    void ack(const txid& channel, satoshi total, bytes_view info = {}) {
+        outside_of_drivers([this, channel, total, info = std::vector<std::uint8_t>(info.begin(), info.end())] {
+            answer(channel, total, [&](auto& driver) { return driver.ack(total, info); });
+        });
+    }
+
+    /// Answers a payment that on_payment held: the connection ends with an ERROR; see paychan::refuse.
+    /// why  for the peer to read; copied
+    void refuse(const txid& channel, satoshi total, std::string_view why) {
+        outside_of_drivers([this, channel, total, why = std::string(why)] {
+            answer(channel, total, [&](auto& driver) { return driver.refuse(total, why); });
+        });
     }
 
     /// True when a connection uses this channel.
@@ -118,6 +141,7 @@ public:
                 c->driver.on_broadcast(closing, broadcast_outcome::accepted);  // a block is as good as a mempool
             else
                 c->driver.close();
+            go_on(*c);
         });
     }
 
@@ -168,6 +192,7 @@ private:
             driver;
         steady::time_point deadline = steady::time_point::max();
         std::span<const put_request> batch;  // from take() to finish()
+        bool parked = false;                 // has a frame that waits for the application's answer to an earlier one
     };
 
     /// Calls f now, or as soon as no driver is at work.
@@ -196,7 +221,7 @@ private:
             return false;
         }
         const auto settled = c->driver.settle();
-        wind(*c);
+        go_on(*c);
         return settled.has_value();
     }
 
@@ -235,6 +260,8 @@ private:
         connection& c = *made;
         connections_.emplace(id, std::move(made));
         c.driver.on_fee_rate(rate_);
+        if (const auto known = expected_.find(remote.address()); known != expected_.end())
+            c.driver.expect_min_payment(known->second);
         wind(c);
         c.stream->start();
         const detail::scope now(in_driver_);
@@ -259,7 +286,7 @@ private:
         for (auto& [id, c] : connections_) {
             const server_phase phase = c->driver.phase();
             const bool attached =
-                phase == server_phase::broadcasting || phase == server_phase::open || phase == server_phase::settling;
+                phase == server_phase::broadcasting || is_open(phase) || phase == server_phase::settling;
             if (attached && c.get() != besides && c->driver.record().terms.contract.id == channel) return c.get();
         }
         return nullptr;
@@ -285,6 +312,7 @@ private:
     void take_round() {
         const detail::scope now(in_driver_);
         round_.swap(ready_);
+        std::erase_if(round_, [](connection* c) { return c->parked = c->driver.phase() == server_phase::answering; });
         const auto first = std::partition(round_.begin(), round_.end(),
                                           [](const connection* c) { return c->driver.phase() != server_phase::idle; });
         const std::span<connection*> talking(round_.begin(), first);
@@ -313,22 +341,56 @@ private:
         for (connection* const c : group) {
             if (!c->stream->front()) continue;
             c->driver.finish(all || group.size() == 1 ? all : put_all(policies_.store, c->batch));
+            if (const auto expected = c->driver.peer_expects()) remember(c->remote.address(), *expected);
             wind(*c);
         }
+    }
+
+    /// What a peer would have paid to open a channel, for when it comes again.
+    void remember(const net::ip::address& from, satoshi expected) {
+        constexpr std::size_t most = 1'000;
+        if (expected_.size() >= most && !expected_.contains(from)) expected_.erase(expected_.begin());
+        expected_[from] = expected;
+    }
+
+    /// Gives the driver of a payment that waits its answer.
+    template <class F>
+    void answer(const txid& channel, satoshi total, F give) {
+        connection* const c = find_attached(channel);
+        if (c == nullptr || c->driver.phase() != server_phase::answering) return;
+        if (const auto given = give(c->driver); !given && given.error().code != errc::wrong_state)
+            (void)c->driver.refuse(total, "the server's answer does not fit into a message");
+        go_on(*c);
+    }
+
+    /// After a driver was told something, not by its client: the frame that was parked has its turn, if nothing waits
+    /// for an answer any more.  Also on a connection that is closed now: until the frame is popped, nothing is read, and
+    /// the peer's end of stream would not be seen.
+    void go_on(connection& c) {
+        wind(c);
+        if (c.driver.phase() == server_phase::answering || !std::exchange(c.parked, false)) return;
+        ready_.push_back(&c);
+        turn_soon();
     }
 
     /// One connection for each channel: an older one that uses the same is sent CLOSE.
     void take_over(connection& c) {
         const server_phase phase = c.driver.phase();
-        if (phase != server_phase::open && phase != server_phase::broadcasting) return;
-        while (connection* const other = find_attached(c.driver.record().terms.contract.id, &c)) other->driver.close();
+        if (!is_open(phase) && phase != server_phase::broadcasting) return;
+        while (connection* const other = find_attached(c.driver.record().terms.contract.id, &c)) {
+            other->driver.close();
+            go_on(*other);
+        }
     }
 
     // ---- time
 
     /// Sets the limit anew: a whole message came, or the phase changed.
     void wind(connection& c) {
-        const milliseconds limit = c.driver.phase() == server_phase::open ? settings_.open_limit : settings_.limit;
+        const server_phase phase = c.driver.phase();
+        const milliseconds limit = phase == server_phase::answering ? milliseconds{0}  // it is not the client's turn
+                                   : phase == server_phase::open    ? settings_.open_limit
+                                                                    : settings_.limit;
         c.deadline = limit.count() > 0 ? steady::now() + limit : steady::time_point::max();
     }
 
@@ -372,7 +434,8 @@ private:
     steady::time_point rebroadcast_at_{};
     std::uint64_t last_id_ = 0;
     std::map<std::uint64_t, std::unique_ptr<connection>> connections_;
-    std::vector<connection*> ready_;  // have a frame for the next round
+    std::map<net::ip::address, satoshi> expected_;  // [satoshi] min_payment, of peers that refused ours
+    std::vector<connection*> ready_;                // have a frame for the next round
     std::vector<connection*> round_;
     std::vector<put_request> batch_;
 };
