@@ -19,10 +19,10 @@ int main() {
     // --8<-- composition
     memory_pipe connection;
     chain_follower client_network(chain), server_network(chain);
-    client payer(contracts<multisig_refund>{}, connection.first, clock, client_keys, client_store, client_wallet,
-                 client_network, codec, client_events);
-    server payee(contracts<multisig_refund>{}, connection.second, clock, server_keys, server_store, server_wallet,
-                 server_network, codec, server_events);
+    client payer(contracts<cltv_p2sh, multisig_refund>{}, connection.first, clock, client_keys, client_store,
+                 client_wallet, client_network, codec, client_events);
+    server payee(contracts<cltv_p2sh, multisig_refund>{}, connection.second, clock, server_keys, server_store,
+                 server_wallet, server_network, codec, server_events);
     // --8<-- composition
 
     const auto run = [&] {  // carries frames and chain events until nothing moves any more

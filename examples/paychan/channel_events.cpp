@@ -4,22 +4,39 @@ namespace tool {
 
 using namespace paychan;
 
-void report_event(report& out, const event& e) {
+namespace {
+
+/// The hex of a stranger's info for people: of 64 bytes at the most.
+std::string short_hex(bytes_view info) {
+    constexpr std::size_t longest = 64;
+    if (info.size() <= longest) return hex_of(info);
+    return hex_of(info.first(longest)) + "... (" + std::to_string(info.size()) + " bytes)";
+}
+
+}  // namespace
+
+void report_event(report& out, const event& e, std::int32_t protocol, const std::string& advice) {
     const std::string channel = text_of(e.channel);
     switch (e.kind) {
         case event_kind::stored: return out.event({{"event", "stored"}, {"channel", channel}}, {});
-        case event_kind::opened:
-            return out.event({{"event", "opened"}, {"channel", channel}, {"paid", e.total.value}},
-                             "opened channel " + channel + ", paid so far " + text_of(e.total));
+        case event_kind::opened: {
+            json o{{"event", "opened"}, {"channel", channel}, {"paid", e.total.value}};
+            if (protocol != 0) o["protocol"] = protocol;
+            return out.event(o, "opened channel " + channel +
+                                    (protocol != 0 ? " (version " + std::to_string(protocol) + ")" : "") +
+                                    ", paid so far " + text_of(e.total));
+        }
         case event_kind::payment:
         case event_kind::acked: {
-            if (!out.as_json()) return;
+            if (e.data.empty() && !out.as_json()) return;
             json o{{"event", e.kind == event_kind::payment ? "payment" : "acked"},
                    {"channel", channel},
                    {"amount", e.amount.value},
                    {"total", e.total.value}};
-            if (!e.data.empty()) o["info"] = hex_of(e.data);
-            return out.event(o, {});
+            if (e.data.empty()) return out.event(o, {});
+            o["info"] = hex_of(e.data);
+            return out.event(o, (e.kind == event_kind::payment ? "payment of " : "ack of ") + text_of(e.amount) +
+                                    " on channel " + channel + " with info " + short_hex(e.data));
         }
         case event_kind::settled:
             return out.event(
@@ -40,6 +57,10 @@ void report_event(report& out, const event& e) {
             if (!e.data.empty()) {
                 o["peer_says"] = harmless(e.data);
                 line += "; the peer says: " + harmless(e.data);
+            }
+            if (!advice.empty()) {
+                o["advice"] = advice;
+                line += "; " + advice;
             }
             return out.error_event(o, line);
         }

@@ -6,7 +6,10 @@
 
 namespace tool {
 
-/// Reports one event of a driver or a book.  Payments are only reported with --json: people get a progress line.
-void report_event(report& out, const paychan::event& e);
+/// Reports one event of a driver or a book.  Payments are only reported with --json, or when they carry info: people get
+/// a progress line.
+/// protocol  the channel's protocol version, where `opened` should tell it; 0: it should not
+/// advice    what the user may do about an error
+void report_event(report& out, const paychan::event& e, std::int32_t protocol = 0, const std::string& advice = {});
 
 }  // namespace tool

@@ -19,6 +19,7 @@
 #include "paychan/memory/wallet.hpp"
 #include "paychan/protobuf/codec.hpp"
 #include "paychan/sqlite/store.hpp"
+#include "versions.hpp"
 
 namespace tool {
 
@@ -113,15 +114,16 @@ int run_demo(const options& o) {
     out.say("the client has " + text_of(before));
 
     demo_events client_events{out, {}}, server_events{out, {}};
-    server_book book(contracts<multisig_refund>{}, server_side.store, server_side.keys, server_side.wallet,
-                     server_side.chain, server_events);
+    server_book book(schemes{}, server_side.store, server_side.keys, server_side.wallet, server_side.chain,
+                     server_events);
     server_events.and_then = [&](const event& e) { book.on_event(e); };
-    asio::tcp_server server(io.get_executor(), {boost::asio::ip::address_v4::loopback(), 0},
-                            contracts<multisig_refund>{}, clock, server_side.keys, server_side.store,
-                            server_side.wallet, server_side.chain, server_events, {},
-                            asio::use_codec<protobuf_codec>{});
-    asio::tcp_client payer(io.get_executor(), contracts<multisig_refund>{}, clock, client_side.keys, client_side.store,
-                           client_side.wallet, client_side.chain, client_events, {}, asio::use_codec<protobuf_codec>{});
+    asio::tcp_server server(io.get_executor(), {boost::asio::ip::address_v4::loopback(), 0}, schemes{}, clock,
+                            server_side.keys, server_side.store, server_side.wallet, server_side.chain, server_events,
+                            {}, asio::use_codec<protobuf_codec>{});
+    asio::tcp_client_settings asking;
+    asking.channel.versions = versions_to_ask(o.version);
+    asio::tcp_client payer(io.get_executor(), schemes{}, clock, client_side.keys, client_side.store, client_side.wallet,
+                           client_side.chain, client_events, asking, asio::use_codec<protobuf_codec>{});
     out.say("the server listens on 127.0.0.1:" + std::to_string(server.port()));
 
     const auto run_until = [&](const auto& done) {
@@ -146,8 +148,8 @@ int run_demo(const options& o) {
         payer.async_open("127.0.0.1", std::to_string(server.port()), satoshi{o.channel}, {}, std::move(done));
     });
     const std::string contract = text_of(opened.terms.contract.id);
-    out.say("opened a channel of " + text_of(opened.terms.value) + " with contract " + contract + " (first payment " +
-            text_of(opened.paid()) + ")");
+    out.say("opened a channel of " + text_of(opened.terms.value) + " with contract " + contract + " (version " +
+            std::to_string(opened.protocol) + ", first payment " + text_of(opened.paid()) + ")");
 
     const auto first = std::chrono::steady_clock::now();
     for (std::uint64_t i = 0; i < o.payments; ++i) {
@@ -174,6 +176,7 @@ int run_demo(const options& o) {
                   took.count() > 0 ? static_cast<double>(o.payments) / took.count() : 0.0);
     out.event({{"event", "summary"},
                {"contract", contract},
+               {"protocol", opened.protocol},
                {"payments", o.payments},
                {"paid", paid.value},
                {"settlement", text_of(settled.id)},

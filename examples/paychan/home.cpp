@@ -1,7 +1,7 @@
 // paychan settle, refund: bring home what is due with nobody connected, and say when the rest will be.
 #include "node.hpp"
 #include "paychan/book.hpp"
-#include "paychan/channel/multisig_refund.hpp"
+#include "versions.hpp"
 
 namespace tool {
 
@@ -86,7 +86,7 @@ int run_settle(const options& o) {
     node n(o, out, {});
     listener heard{out};
     server_settings settings;
-    server_book book(contracts<multisig_refund>{}, n.store(), n.keys(), n.wallet(), n, heard, settings);
+    server_book book(schemes{}, n.store(), n.keys(), n.wallet(), n, heard, settings);
     if (const auto loaded = book.load(); !loaded) throw run_error{"--store: " + n.store().last_error()};
     n.hooks().block = [&](const connected_block& b) { book.on_block(b); };
     n.hooks().block_disconnected = [&](std::int32_t height) { book.on_block_disconnected(height); };

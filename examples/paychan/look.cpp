@@ -73,10 +73,10 @@ bool show(sqlite_store& store, record_kind kind, const txid& id, report& out) {
            {"paid", record->paid().value},
            {"change", record->change.value},
            {"expiry", record->terms.expiry.seconds},
-           {"version", record->version}};
-    std::string line = std::string(role) + " " + text_of(id) + ": " + name_of(record->stage) + ", paid " +
-                       text_of(record->paid()) + " of " + text_of(record->terms.value) + ", expires " +
-                       text_of(record->terms.expiry);
+           {"record_version", record->version}};
+    std::string line = std::string(role) + " " + text_of(id) + ": version " + std::to_string(record->protocol) + ", " +
+                       name_of(record->stage) + ", paid " + text_of(record->paid()) + " of " +
+                       text_of(record->terms.value) + ", expires " + text_of(record->terms.expiry);
     if (record->closing != txid{}) {
         o["closing"] = text_of(record->closing);
         o["closing_height"] = record->closing_height;

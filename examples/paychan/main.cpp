@@ -59,6 +59,13 @@ void add_chain(CLI::App& command, options& o) {
         ->type_name("MS");
 }
 
+void add_version(CLI::App& command, options& o, const char* text) {
+    command.add_option("--version", o.version, text)
+        ->capture_default_str()
+        ->check(CLI::IsMember({"1", "2", "2or1"}))
+        ->type_name("V");
+}
+
 CLI::App* add_command(CLI::App& app, const char* name, const char* text, const char* example) {
     CLI::App* const command = app.add_subcommand(name, text);
     command->footer(std::string("Example:\n  ") + example);
@@ -103,6 +110,7 @@ int main(int argc, char** argv) {
         ->capture_default_str()
         ->check(
             CLI::Range(std::int64_t{100'000}, std::int64_t{4'900'000'000}));  // the server's least, the client's coin
+    add_version(*demo, o, "Protocol version of the channel; 2or1 makes it 2, for both sides speak that");
     add_json(*demo, o);
 
     CLI::App* const serve = add_command(app, "serve", "Take payments",
@@ -115,7 +123,11 @@ int main(int argc, char** argv) {
         ->capture_default_str()
         ->check(money)
         ->type_name("SAT");
-    serve->add_option("--min-payment", o.min_payment, "[satoshi] the first payment of each channel")
+    serve
+        ->add_option(
+            "--min-payment", o.min_payment,
+            "[satoshi] the first payment of each channel; who refuses it because it wants to pay more (releases\n"
+            "of bitcoinj do), up to 10000, is asked for that when it comes again")
         ->capture_default_str()
         ->check(money)
         ->type_name("SAT");
@@ -130,6 +142,25 @@ int main(int argc, char** argv) {
         ->capture_default_str()
         ->check(CLI::Range(7'800, 31'536'000))
         ->type_name("S");
+
+    serve
+        ->add_option("--versions", o.versions,
+                     "Protocol versions that new channels may have: 1 (2-of-2, the server signs the refund), 2 "
+                     "(CHECKLOCKTIMEVERIFY);\nstored channels go on whatever their version")
+        ->capture_default_str()
+        ->type_name("V");
+    serve
+        ->add_option(
+            "--ack-info", o.ack_info,
+            "Bytes for the client's application, sent with every ack; at most 32000, two hexadecimal digits each")
+        ->type_name("HEX");
+    serve
+        ->add_option(
+            "--settle-after", o.settle_after,
+            "Settle a channel after its Nth payment since this start (the first payment, in the contract, does not "
+            "count);\nits client is sent the settlement")
+        ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1'000'000'000}))
+        ->type_name("N");
 
     CLI::App* const pay = add_command(app, "pay", "Open a channel, or go on with a stored one, and pay",
                                       "paychan pay --connect 127.0.0.1:4242 --store sqlite:client.db --chain "
@@ -153,6 +184,14 @@ int main(int argc, char** argv) {
         ->capture_default_str()
         ->check(CLI::Range(600, 31'536'000))
         ->type_name("S");
+    add_version(
+        *pay, o,
+        "Protocol version of a new channel: 2, 1, or 2or1, which asks for 2 and takes 1 from a server that has no "
+        "2;\na stored channel of another version does not go on");
+    pay->add_option(
+           "--info", o.info,
+           "Bytes for the server's application, sent with each payment; at most 32000, two hexadecimal digits each")
+        ->type_name("HEX");
     pay->add_flag("--settle", o.settle, "Ask the server to settle in the end");
     pay->add_flag("--new", o.new_channel,
                   "Open another channel even if the store holds one with this server that can go on");

@@ -38,6 +38,21 @@ host_and_port parse_host_and_port(const std::string& text, const char* option) {
     return out;
 }
 
+std::vector<std::uint8_t> info_of(const std::string& hex, const char* option) {
+    const std::string name(option);
+    if (hex.find_first_not_of("0123456789abcdefABCDEF") != std::string::npos)
+        throw usage_error{name +
+                          " must be hexadecimal digits only, two for each byte, for example 0102ff (without 0x)"};
+    if (hex.size() % 2 != 0)
+        throw usage_error{name + " has an odd number of hexadecimal digits: two make a byte, 0a and not a"};
+    if (hex.size() / 2 > max_info)
+        throw usage_error{name + " has " + std::to_string(hex.size() / 2) + " bytes, more than the " +
+                          std::to_string(max_info) + " that a message has room for: send less, or a hash of it"};
+    std::vector<std::uint8_t> out(hex.size() / 2);
+    (void)need(from_hex(hex, out), name);
+    return out;
+}
+
 std::vector<channel_record> load_all(sqlite_store& store, record_kind kind) {
     std::vector<txid> ids;
     if (!store.list(kind, [&](const record_id& id) { ids.push_back(id.channel); }))

@@ -37,6 +37,12 @@ struct host_and_port {
 /// HOST:PORT, or [IPv6]:PORT.  Throws usage_error.
 [[nodiscard]] host_and_port parse_host_and_port(const std::string& text, const char* option);
 
+/// [bytes] The longest info of a payment or an ack: with what else is in the message it fits into a frame.
+inline constexpr std::size_t max_info = 32'000;
+
+/// The bytes that an option gives in hexadecimal digits.  Throws usage_error (no such digits, more than max_info).
+[[nodiscard]] std::vector<std::uint8_t> info_of(const std::string& hex, const char* option);
+
 /// The value, or an end of the program in one line that says what failed.
 template <class T>
 [[nodiscard]] T need(paychan::result<T> r, const std::string& what) {

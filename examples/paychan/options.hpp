@@ -28,6 +28,9 @@ struct options {
     std::int64_t min_payment = 1'000;    ///< [satoshi]
     std::int64_t min_window = 14'400;    ///< [s]
     std::int64_t max_window = 604'800;   ///< [s]
+    std::string versions = "1,2";        ///< of the protocol that new channels may have
+    std::string ack_info;                ///< hex, sent with every ack
+    std::uint64_t settle_after = 0;      ///< payments, after which a channel is settled; 0: when it must be
 
     // pay
     std::string connect;
@@ -38,6 +41,10 @@ struct options {
     std::uint64_t window = 86'340;            ///< [s]
     bool settle = false;
     bool new_channel = false;  ///< although a stored one could be resumed
+    std::string info;          ///< hex, sent with every payment
+
+    // pay, demo
+    std::string version = "2or1";  ///< of the protocol: 1, 2 or 2or1
 
     // sweep
     std::string to;  ///< address

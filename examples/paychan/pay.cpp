@@ -3,8 +3,8 @@
 #include "node.hpp"
 #include "paychan/asio/tcp_client.hpp"
 #include "paychan/book.hpp"
-#include "paychan/channel/multisig_refund.hpp"
 #include "paychan/protobuf/codec.hpp"
+#include "versions.hpp"
 
 namespace tool {
 
@@ -15,32 +15,60 @@ namespace {
 /// Reports events; of a failure, which is an event and the outcome of an operation too, only one error.
 struct pay_events {
     report& out;
+    std::function<std::int32_t()> protocol{};  // of the channel
     std::optional<txid> resuming{};
+    bool opened = false;
+    bool settled = false;
     bool failed = false;
+    std::string last_info{};  // of an ack
 
     void on_event(const event& e) {
-        if (e.kind == event_kind::error) {
-            if (failed) return;
-            failed = true;
-            // What is short is told by run_pay, which knows more about it.
-            if (e.problem.code == errc::insufficient_funds)
-                failed = false;
-            else
-                report_event(out, e);
-        } else if (e.kind == event_kind::opened) {
-            const bool resumed = resuming && *resuming == e.channel;
-            out.event(
-                {{"event", "opened"}, {"channel", text_of(e.channel)}, {"paid", e.total.value}, {"resumed", resumed}},
-                (resumed ? "resumed channel " : "opened channel ") + text_of(e.channel) + ", paid so far " +
-                    text_of(e.total));
-        } else {
-            report_event(out, e);
+        switch (e.kind) {
+            case event_kind::error:
+                // What is short is told by run_pay, which knows more about it.
+                if (e.problem.code == errc::insufficient_funds || std::exchange(failed, true)) return;
+                return report_event(out, e, 0, advice(e.problem.code));
+            case event_kind::opened: return on_opened(e);
+            case event_kind::acked:
+                // People are told when it changes.
+                if (std::string info = hex_of(e.data); std::exchange(last_info, info) != info || out.as_json())
+                    report_event(out, e);
+                return;
+            case event_kind::settled: settled = true; [[fallthrough]];
+            case event_kind::stored:
+            case event_kind::payment:
+            case event_kind::closed:
+            case event_kind::refunding:
+            case event_kind::confirmed:
+            case event_kind::buried: return report_event(out, e);
         }
+    }
+
+    void on_opened(const event& e) {
+        opened = true;
+        const bool resumed = resuming && *resuming == e.channel;
+        out.event({{"event", "opened"},
+                   {"channel", text_of(e.channel)},
+                   {"paid", e.total.value},
+                   {"resumed", resumed},
+                   {"protocol", protocol()}},
+                  (resumed ? "resumed channel " : "opened channel ") + text_of(e.channel) + " (version " +
+                      std::to_string(protocol()) + "), paid so far " + text_of(e.total));
+    }
+
+    /// What the user may do where the channel did not open.
+    [[nodiscard]] std::string advice(errc code) const {
+        if (opened) return {};
+        if (resuming) return "--new opens another channel";
+        if (code == errc::no_acceptable_version) return "--version says which to ask for";
+        return {};
     }
 
     /// The outcome of an operation.
     void failure(const error& e, const std::string& more = {}) {
-        if (!std::exchange(failed, true)) out.error(name(e.code), std::string(e.text) + more);
+        if (std::exchange(failed, true)) return;
+        const std::string todo = advice(e.code);
+        out.error(name(e.code), std::string(e.text) + more + (todo.empty() ? "" : "; " + todo));
     }
 };
 
@@ -51,20 +79,32 @@ channel_label label_of(const std::string& server) {
     return label;
 }
 
-/// The stored channel with this server that lives longest, of those that can bear what is to be paid.
-std::optional<txid> resumable(node& n, const options& o) {
+/// The stored channel with this server that lives longest, of those that can bear what is to be paid and have a version
+/// that is allowed.
+std::optional<txid> resumable(node& n, report& out, const options& o, version_set allowed) {
     // The server settles 2 hours before the expiry, and the first payments should not come to nothing.
     constexpr std::int64_t least_life = 7'200 + 1'200;
     const channel_label label = label_of(o.connect);
     std::optional<txid> best;
+    std::optional<channel_record> other_version;
     unix_time longest = n.clock().now() + least_life;
     for (const channel_record& r : load_all(n.store(), record_kind::client_channel)) {
         const bool alive = r.stage == channel_stage::open || r.stage == channel_stage::contract_stored;
         const auto amount = static_cast<std::uint64_t>(o.amount);
         const bool enough = static_cast<std::uint64_t>(r.change.value) / amount >= o.payments;
         if (!alive || !enough || r.terms.expiry <= longest || !equal(r.label.view(), label.view())) continue;
+        if (!allowed.has(r.protocol)) {
+            if (r.terms.expiry > n.clock().now() + least_life) other_version = r;
+            continue;
+        }
         longest = r.terms.expiry;
         best = r.terms.contract.id;
+    }
+    if (!best && other_version) {
+        const std::string id = text_of(other_version->terms.contract.id);
+        out.event({{"event", "not_resumed"}, {"channel", id}, {"protocol", other_version->protocol}},
+                  "channel " + id + " could go on, but it has version " + std::to_string(other_version->protocol) +
+                      ", and --version is " + o.version + ": opening another");
     }
     return best;
 }
@@ -91,14 +131,19 @@ std::optional<result<T>> wait(node& n, Start start) {
 
 /// The payments, one after the other.  False: one failed, and was reported.
 template <class Client>
-bool make_payments(Client& payer, node& n, report& out, pay_events& events, const options& o) {
+bool make_payments(Client& payer, node& n, report& out, pay_events& events, const options& o, bytes_view info) {
     for (std::uint64_t i = 0; i < o.payments; ++i) {
         if (out.as_json()) out.event({{"event", "payment"}, {"number", i + 1}, {"amount", o.amount}}, {});
         const auto acked =
-            wait<asio::receipt>(n, [&](auto done) { payer.async_pay(satoshi{o.amount}, std::move(done)); });
+            wait<asio::receipt>(n, [&](auto done) { payer.async_pay(satoshi{o.amount}, info, std::move(done)); });
         if (!acked) return false;
         if (!*acked) {
-            events.failure(acked->error());
+            if (events.settled)
+                events.failure({errc::wrong_state, "the server settled the channel"},
+                               " after " + std::to_string(i) + " of " + std::to_string(o.payments) +
+                                   " payments: pay the rest over another");
+            else
+                events.failure(acked->error());
             return false;
         }
         out.progress("payment", i + 1, o.payments);
@@ -111,6 +156,8 @@ bool make_payments(Client& payer, node& n, report& out, pay_events& events, cons
 int run_pay(const options& o) {
     report out(o.json);
     const host_and_port to = parse_host_and_port(o.connect, "--connect");
+    const version_set versions = versions_to_ask(o.version);
+    const std::vector<std::uint8_t> info = info_of(o.info, "--info");
     node n(o, out, {store_access::create});
     if (n.prints()) throw usage_error{"pay needs a node to find its coins: --chain rpc:http://USER:PASS@HOST:PORT"};
     // What the server settled while we were away is not to be resumed: the blocks tell.
@@ -126,12 +173,14 @@ int run_pay(const options& o) {
     asio::tcp_client_settings settings;
     settings.channel.time_window = o.window;
     settings.channel.max_min_payment = satoshi{o.max_first_payment};
+    settings.channel.versions = versions;
     int status = exit_failed;
     {
-        asio::tcp_client payer(n.io().get_executor(), contracts<multisig_refund>{}, n.clock(), n.keys(), n.store(),
-                               n.wallet(), n, events, settings, asio::use_codec<protobuf_codec>{});
+        asio::tcp_client payer(n.io().get_executor(), schemes{}, n.clock(), n.keys(), n.store(), n.wallet(), n, events,
+                               settings, asio::use_codec<protobuf_codec>{});
         payer.on_fee_rate(n.rate());
-        if (!o.new_channel) events.resuming = resumable(n, o);
+        events.protocol = [&] { return payer.record().protocol; };
+        if (!o.new_channel) events.resuming = resumable(n, out, o, versions);
         const auto opened = wait<channel_record>(n, [&](auto done) {
             if (events.resuming)
                 payer.async_resume(to.host, std::to_string(to.port), *events.resuming, satoshi{o.channel},
@@ -141,16 +190,17 @@ int run_pay(const options& o) {
                                  std::move(done));
         });
         if (opened && *opened) {
-            bool good = make_payments(payer, n, out, events, o);
-            if (good && o.settle) {
+            bool good = make_payments(payer, n, out, events, o, info);
+            if (good && o.settle && !events.settled) {
                 const auto settled = wait<asio::settlement>(n, [&](auto done) { payer.async_settle(std::move(done)); });
                 good = settled && *settled;
                 if (settled && !*settled) events.failure(settled->error());
             }
             const channel_record& record = payer.record();
-            out.say("paid " + text_of(record.paid()) + " of " + text_of(record.terms.value) + " on channel " +
-                    text_of(record.terms.contract.id));
-            if (!o.settle)
+            if (good || !events.settled)
+                out.say("paid " + text_of(record.paid()) + " of " + text_of(record.terms.value) + " on channel " +
+                        text_of(record.terms.contract.id));
+            if (!events.settled)
                 out.say("if the server does not settle, `paychan refund` takes the rest back after " +
                         text_of(record.terms.expiry));
             status = good ? exit_done : exit_failed;
@@ -158,7 +208,6 @@ int run_pay(const options& o) {
             const error& e = opened->error();
             std::string more;
             if (e.code == errc::insufficient_funds) more = about_shortage(n.wallet().balance(), o);
-            if (events.resuming) more += "; --new opens another channel";
             events.failure(e, more);
         }
         payer.disconnect();

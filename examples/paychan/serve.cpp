@@ -3,8 +3,8 @@
 #include "node.hpp"
 #include "paychan/asio/tcp_server.hpp"
 #include "paychan/book.hpp"
-#include "paychan/channel/multisig_refund.hpp"
 #include "paychan/protobuf/codec.hpp"
+#include "versions.hpp"
 
 namespace tool {
 
@@ -12,30 +12,92 @@ using namespace paychan;
 
 namespace {
 
-/// Hears the drivers and the book, and answers the book's questions about live connections.
+/// Hears the drivers and the book, answers the book's questions about live connections, and acks the payments.
 struct serve_events {
     report& out;
+    sqlite_store& store;
+    bytes_view ack_info;
+    std::function<void(const txid&)> paid;  // a payment is acked next
     std::function<void(const event&)> to_book;
     std::function<bool(const txid&)> attached;
     std::function<bool(const txid&)> settle;
     std::function<void(const txid&, const txid&)> detach;
 
     void on_event(const event& e) {
-        report_event(out, e);
+        report_event(out, e, e.kind == event_kind::opened ? protocol_of(e.channel) : 0);
         if (to_book) to_book(e);
         if (detach && e.kind == event_kind::confirmed) detach(e.channel, e.closing);
     }
+    payment_answer on_payment(const event& e) {
+        if (paid) paid(e.channel);
+        return payment_answer::ack(ack_info);
+    }
     bool is_attached(const txid& channel) { return attached && attached(channel); }
     bool settle_attached(const txid& channel) { return settle && settle(channel); }
+
+    [[nodiscard]] std::int32_t protocol_of(const txid& channel) {
+        const auto record = load_record(store, record_kind::server_channel, channel);
+        return record ? record->protocol : 0;
+    }
+    [[nodiscard]] bool is_settling(const txid& channel) {
+        const auto record = load_record(store, record_kind::server_channel, channel);
+        return record && record->stage == channel_stage::settling;
+    }
+};
+
+/// --settle-after: counts the payments of each channel, and settles it over its connection when there are enough.
+template <class Book, class Server>
+class settle_after {
+public:
+    settle_after(std::uint64_t payments, boost::asio::io_context& io, serve_events& events, Book& book, Server& server)
+        : payments_(payments), io_(io), events_(events), book_(book), server_(server) {}
+
+    /// A payment is on disk, and its ack leaves next: the settlement comes after it.
+    void count(const txid& channel) {
+        if (++seen_[channel].payments < payments_) return;
+        boost::asio::post(io_, [this, channel] { settle(channel); });
+    }
+
+private:
+    struct tally {
+        std::uint64_t payments = 0;
+        bool told = false;  // that it could not be settled
+    };
+
+    void settle(const txid& channel) {
+        const auto own = seen_.find(channel);
+        if (own == seen_.end()) return;  // an earlier one has done it
+        // From the store, if the client has gone already and did not ask for it itself; or that says why not.
+        const bool done = server_.settle_attached(channel) || events_.is_settling(channel);
+        const auto settled = done ? result<void>{} : book_.settle(channel);
+        if (settled) {
+            seen_.erase(own);
+        } else if (!std::exchange(own->second.told, true)) {
+            event e{event_kind::error};
+            e.channel = channel;
+            e.problem = settled.error();
+            report_event(events_.out, e, 0, "--settle-after tries it again after the next payment");
+        }
+    }
+
+    std::uint64_t payments_;
+    boost::asio::io_context& io_;
+    serve_events& events_;
+    Book& book_;
+    Server& server_;
+    std::map<txid, tally> seen_;
 };
 
 /// Takes payments until Ctrl-C.
 template <class Book, class Server>
-int run(node& n, report& out, serve_events& events, Book& book, Server& server, const std::string& host) {
+int run(node& n, report& out, serve_events& events, Book& book, Server& server, const std::string& host,
+        const options& o) {
     server.on_fee_rate(n.rate());
     events.attached = [&](const txid& channel) { return server.is_attached(channel); };
     events.settle = [&](const txid& channel) { return server.settle_attached(channel); };
     events.detach = [&](const txid& channel, const txid& closing) { server.detach(channel, closing); };
+    settle_after settling(o.settle_after, n.io(), events, book, server);
+    if (o.settle_after > 0) events.paid = [&](const txid& channel) { settling.count(channel); };
     n.hooks().broadcast = [&](const txid& id, broadcast_outcome how, std::string_view why) {
         server.on_broadcast(id, how, why);
         book.on_broadcast(id, how, why);
@@ -44,8 +106,16 @@ int run(node& n, report& out, serve_events& events, Book& book, Server& server, 
         book.on_fee_rate(rate);
         server.on_fee_rate(rate);
     };
-    out.event({{"event", "listening"}, {"host", host}, {"port", server.port()}, {"channels", book.size()}},
-              "listening on " + host + ":" + std::to_string(server.port()) + ", " + std::to_string(book.size()) +
+    json versions = json::array();
+    for (const std::int32_t v : {1, 2})
+        if (versions_to_serve(o.versions).has(v)) versions.push_back(v);
+    out.event({{"event", "listening"},
+               {"host", host},
+               {"port", server.port()},
+               {"channels", book.size()},
+               {"versions", versions}},
+              "listening on " + host + ":" + std::to_string(server.port()) + " for new channels of version " +
+                  o.versions + ", " + std::to_string(book.size()) +
                   " stored channels; end it with Ctrl-C, and start it again before they expire");
     n.every_second([&] { book.tick(n.clock().now()); });
     n.run_until([] { return false; });
@@ -58,6 +128,7 @@ int run(node& n, report& out, serve_events& events, Book& book, Server& server, 
     n.hooks() = {};
     events.attached = events.settle = nullptr;
     events.detach = nullptr;
+    events.paid = nullptr;
     out.event({{"event", "stopped"}}, "stopped");
     return asked ? exit_done : exit_failed;
 }
@@ -73,15 +144,18 @@ int run_serve(const options& o) {
         throw usage_error{"--listen needs an IP address of this machine, for example 127.0.0.1:4242 or 0.0.0.0:4242"};
     if (o.min_window > o.max_window) throw usage_error{"--min-window must not be more than --max-window"};
 
+    const std::vector<std::uint8_t> ack_info = info_of(o.ack_info, "--ack-info");
     server_settings settings;
+    settings.versions = versions_to_serve(o.versions);
     settings.min_channel = satoshi{o.min_channel};
-    settings.min_payment = satoshi{o.min_payment};
+    // The operator's word is the least; what a client wants instead may only be more.
+    settings.min_payment = settings.lowest_min_payment = satoshi{o.min_payment};
     settings.min_window = o.min_window;
     settings.max_window = o.max_window;
 
     node n(o, out, {store_access::create, true, true, 32});
-    serve_events events{out, {}, {}, {}, {}};
-    server_book book(contracts<multisig_refund>{}, n.store(), n.keys(), n.wallet(), n, events, settings);
+    serve_events events{out, n.store(), ack_info, {}, {}, {}, {}, {}};
+    server_book book(schemes{}, n.store(), n.keys(), n.wallet(), n, events, settings);
     if (const auto loaded = book.load(); !loaded) throw run_error{"--store: " + n.store().last_error()};
     events.to_book = [&](const event& e) { book.on_event(e); };
 
@@ -95,10 +169,10 @@ int run_serve(const options& o) {
     asio::tcp_server_settings tcp;
     tcp.channel = settings;
     try {
-        asio::tcp_server server(n.io().get_executor(), boost::asio::ip::tcp::endpoint(address, at.port),
-                                contracts<multisig_refund>{}, n.clock(), n.keys(), n.store(), n.wallet(), n, events,
-                                tcp, asio::use_codec<protobuf_codec>{});
-        return run(n, out, events, book, server, at.host);
+        asio::tcp_server server(n.io().get_executor(), boost::asio::ip::tcp::endpoint(address, at.port), schemes{},
+                                n.clock(), n.keys(), n.store(), n.wallet(), n, events, tcp,
+                                asio::use_codec<protobuf_codec>{});
+        return run(n, out, events, book, server, at.host, o);
     } catch (const boost::system::system_error& e) {
         throw run_error{"cannot listen on " + o.listen + ": " + e.code().message()};
     }

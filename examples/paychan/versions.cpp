@@ -1,0 +1,23 @@
+#include "versions.hpp"
+
+#include "options.hpp"
+
+namespace tool {
+
+using paychan::version_set;
+
+version_set versions_to_ask(const std::string& text) {
+    if (text == "1") return version_set::only(1);
+    if (text == "2") return version_set::only(2);
+    if (text == "2or1") return version_set::all();
+    throw usage_error{"--version must be 1, 2, or 2or1, which takes 1 from a server that does not speak 2"};
+}
+
+version_set versions_to_serve(const std::string& text) {
+    if (text == "1") return version_set::only(1);
+    if (text == "2") return version_set::only(2);
+    if (text == "1,2" || text == "2,1") return version_set::all();
+    throw usage_error{"--versions must be 1, 2 or 1,2: the protocol versions that clients may ask for"};
+}
+
+}  // namespace tool
