@@ -524,6 +524,28 @@ TEST_CASE("a message without its body or out of order is answered with SYNTAX_ER
     CHECK(w.pays(5));
 }
 
+TEST_CASE("a refund that the server holds back until the expiry is near brings it no contract", "[client]") {
+    world in_time;  // the same keys and coins: its server's frames suit the client below
+    REQUIRE(in_time.open());
+    const std::vector<bytes>& frames = in_time.payee.transport.sent;
+    REQUIRE(as<wire::return_refund>(frames.at(2)));
+
+    world w;
+    REQUIRE(w.c->connect(satoshi{1'000'000}));
+    w.c->on_frame(frames.at(0));
+    w.c->on_frame(frames.at(1));
+    REQUIRE(w.c->phase() == client_phase::refund_sent);
+    w.clock.set(world_start + (86'340 - 599));
+    w.c->on_frame(frames.at(2));
+    CHECK(error_text(w.payer.transport.sent) ==
+          "TIME_WINDOW_UNACCEPTABLE: the expiry is too near for the channel to be of use");
+    CHECK(w.c->record().stage == channel_stage::none);
+    bytes memory(1'000);
+    const auto kept = w.payer.disk.get({record_kind::client_contract, in_time.c->record().terms.contract.id}, memory);
+    REQUIRE_FALSE(kept);
+    CHECK(kept.error().code == errc::not_found);
+}
+
 TEST_CASE("the client refuses terms that it cannot accept, with the code and the number", "[client]") {
     const std::int32_t version = each_version();
     world w(version);

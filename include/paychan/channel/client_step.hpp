@@ -137,10 +137,18 @@ template <class Scheme, KeyStore K>
     return {};
 }
 
+template <class Keys, class Funding>
+[[nodiscard]] result<void> check_expiry(unix_time expiry, const client_environment<Keys, Funding>& env) {
+    if (expiry < env.now + env.settings.min_window)
+        return fail(errc::time_window_unacceptable, "the expiry is too near for the channel to be of use");
+    return {};
+}
+
 template <class Scheme, class Keys, class Funding>
 [[nodiscard]] result<effects> send_contract(client_channel& next, const client_environment<Keys, Funding>& env) {
     channel_record& record = next.record;
     client_session& session = next.session;
+    PAYCHAN_CHECK(check_expiry(record.terms.expiry, env));  // again: the server may have held the refund back
     PAYCHAN_TRY(record.change, change_after(record.terms.value, session.first_payment));
     PAYCHAN_TRY(record.signature, sign_payment<Scheme>(record, record.change, env.keys));
     record.stage = channel_stage::contract_stored;
@@ -179,8 +187,7 @@ template <class Scheme, class Keys, class Funding>
     if (m.expire_time_secs > 0xffff'ffff || expiry.seconds < lock_time_threshold ||
         expiry > session.asked_at + (window + env.settings.window_tolerance))
         return fail(errc::time_window_unacceptable, "the expiry is later than the window that was asked for");
-    if (expiry < env.now + env.settings.min_window)
-        return fail(errc::time_window_unacceptable, "the expiry is too near for the channel to be of use");
+    PAYCHAN_CHECK(check_expiry(expiry, env));
     if (m.min_accepted_channel_size > static_cast<std::uint64_t>(session.offer.value))
         return fail(errc::channel_value_too_large, "the server wants a larger channel than this client offers");
     if (!bears_refund(session.offer))
