@@ -557,6 +557,15 @@ TEST_CASE("an unreachable node, an acceptance or another contract's refusal chan
     CHECK(w.pays(1));
 }
 
+TEST_CASE("a contract that cannot be looked up is this side's problem, not the client's", "[server]") {
+    world w(each_version());
+    w.payee.plan = {call::store_get, fault::fails, 0, false};
+    REQUIRE(w.open());
+    CHECK(w.payee.plan.hit);
+    CHECK(error_text(w.payee.transport.sent) == "OTHER: this side cannot go on now; try again later");
+    CHECK(w.payee.events.count(event_kind::stored) == 0);
+}
+
 TEST_CASE("a refused contract ends the connection also when that cannot be stored", "[server]") {
     open_world w;
     w.payee.plan = {call::store_put, fault::fails, 0, false};

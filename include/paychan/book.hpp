@@ -17,7 +17,7 @@ inline constexpr std::int32_t burial_depth = 100;  // [blocks] a reorganisation 
 struct book_settings {
     std::int32_t burial = burial_depth;    ///< [blocks] from the closing transaction's on, before records are deleted
     std::int32_t refused_depth = 6;        ///< [blocks] after which a refused contract that never opened is forgotten
-    std::int64_t stillborn_age = 604'800;  ///< [s] past the expiry, after which any channel without a contract is
+    std::int64_t stillborn_age = 604'800;  ///< [s] past the expiry, after which any that never opened or was refused is
 };
 
 namespace detail {

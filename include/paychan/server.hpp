@@ -43,7 +43,8 @@ private:
 ///
 /// Events is anything with on_event(const event&); it must not call back into the server from there.  Where it has
 /// `payment_answer on_payment(const event&)` too, that decides on the ack of each payment, which is on disk by then;
-/// without it all are acked.  The first payment, in PROVIDE_CONTRACT, and one that a client repeats are not asked about.
+/// without it all are acked.  The first payment, in PROVIDE_CONTRACT, and one that a client repeats are not asked about:
+/// when a channel opens, its total tells what is paid, also by a payment that a crash kept from being told.
 /// FrameCapacity  [bytes] the longest frame it sends, and the longest contract it can broadcast again from its store
 template <class Contracts, class TransportPolicy, class ClockPolicy, class KeyPolicy, class StorePolicy,
           class WalletPolicy, class BroadcastPolicy, class CodecPolicy, class Events,

@@ -189,6 +189,27 @@ TEST_CASE("tcp_client asks for the channel's own version when it resumes, and fo
     CHECK(payer->record().terms.contract.id == id);  // its money is still in there
 }
 
+TEST_CASE("tcp_client asks no server again that answers with a version nobody asked for",
+          "[asio][client][version][hostile]") {
+    world w;
+    tcp::acceptor acceptor(w.server_io, {net::ip::address_v4::loopback(), 0});
+    tcp::socket socket(w.server_io);
+    int connections = 0;
+    acceptor.async_accept(socket, [&](const boost::system::error_code& e) { connections += e ? 0 : 1; });
+    const auto payer = w.make_client();
+    world::outcome<channel_record> opened;
+    payer->async_open("127.0.0.1", std::to_string(acceptor.local_endpoint().port()), satoshi{1'000'000}, {},
+                      opened.handler());
+    REQUIRE(w.run_until([&] { return connections == 1; }));
+    acceptor.async_accept([&](const boost::system::error_code& e, const tcp::socket&) { connections += e ? 0 : 1; });
+    net::write(socket, net::buffer(raw_peer::framed(wire::server_version{3, 0})));
+    socket.shutdown(tcp::socket::shutdown_send);
+    REQUIRE(w.run_until([&] { return opened.fired > 0 && !payer->connected(); }));
+    CHECK(opened.code() == errc::no_acceptable_version);
+    CHECK(connections == 1);
+    CHECK(w.client_events.problems == std::vector<errc>{errc::no_acceptable_version});
+}
+
 TEST_CASE("tcp_client makes no second contract when a server takes the first and then refuses the version",
           "[asio][client][version][hostile]") {
     world w;

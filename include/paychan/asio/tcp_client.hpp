@@ -235,6 +235,7 @@ private:
 
     void connect() {
         problem_.reset();
+        told_by_peer_ = false;
         connecting_ = true;
         limit(settings_.connect_limit);
         socket_ = std::make_shared<tcp::socket>(executor_);
@@ -273,7 +274,7 @@ private:
     [[nodiscard]] bool asks_lower() const {
         const std::int32_t asked = Contracts::preferred(target_.versions);
         const std::int32_t next = Contracts::preferred(target_.versions.without(asked));
-        const bool refused = problem_ && problem_->code == errc::no_acceptable_version;
+        const bool refused = told_by_peer_ && problem_ && problem_->code == errc::no_acceptable_version;
         return refused && open_ && !ending_ && !target_.resumes && record().stage == channel_stage::none && next != 0 &&
                next < asked;
     }
@@ -355,7 +356,10 @@ private:
     }
 
     void on_event(const event& e) {
-        if (e.kind == event_kind::error) problem_ = e.problem;
+        if (e.kind == event_kind::error) {
+            problem_ = e.problem;
+            told_by_peer_ = e.by_peer;
+        }
         if (e.kind == event_kind::opened) open_.fire(record());
         if (e.kind == event_kind::settled) settle_.fire(settlement{e.closing, e.total, {e.data.begin(), e.data.end()}});
     }
@@ -416,6 +420,7 @@ private:
     std::uint64_t attempt_ = 0;
     std::uint64_t limit_number_ = 0;
     std::optional<error> problem_;
+    bool told_by_peer_ = false;  // problem_ is the server's word
     completion<channel_record> open_;
     completion<receipt> pay_;
     completion<settlement> settle_;

@@ -41,7 +41,8 @@ struct tcp_server_settings {
 /// Events is anything with on_event(const event&), which hears of all channels; event.channel tells them apart.  If it
 /// has on_connection(std::uint64_t id, std::string_view what, const tcp::endpoint&), it hears "opened" and "ended".  If
 /// it has on_payment(), see server.hpp, it has a say in the acks: what that holds is answered with ack() or refuse()
-/// here, and until then no further frame of that connection is read, and no limit runs.
+/// here, and until then no further frame of that connection is read, and no limit runs: the application must answer in
+/// the end, for the connection keeps its place meanwhile.
 /// It must not throw.  It may call stop(), ack(), settle_attached() and their like from there: they then wait until the
 /// turn is over.
 /// Thread rule: all calls on the executor's one thread (or strand).

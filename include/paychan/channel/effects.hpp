@@ -30,6 +30,7 @@ struct event {
     txid closing{};
     bytes_view data{};  ///< lives during the call
     error problem{};
+    bool by_peer = false;  ///< the problem is what the peer's ERROR says
 };
 
 /// Records to be on disk, all at once, before anything else happens.  An empty view is not written.
@@ -69,6 +70,7 @@ namespace detail {
     e.data = m.explanation.value_or(bytes_view{});
     const bool known = m.code >= 1 && m.code <= 8;
     e.problem = {known ? static_cast<errc>(m.code) : errc::other, "the peer ended the connection with an error"};
+    e.by_peer = true;
     out.notify.push_back(e);
     return out;
 }

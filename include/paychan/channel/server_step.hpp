@@ -291,8 +291,9 @@ template <class Scheme, class Env>
     const outpoint contract{tx->id(), 0};
     if (Scheme::refund_is_cosigned && contract != session.refund_spends)
         return fail(errc::bad_transaction, "the refund that was signed spends another contract");
-    if (const auto known = env.find(contract.id); known || known.error().code != errc::not_found)
-        return fail(errc::bad_transaction, "this contract is in use already");
+    const auto known = env.find(contract.id);
+    if (known) return fail(errc::bad_transaction, "this contract is in use already");
+    if (known.error().code != errc::not_found) return fail(known.error());
     record.terms.contract = contract;
     record.terms.value = out0->value;
     record.change = out0->value;

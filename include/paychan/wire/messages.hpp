@@ -85,7 +85,7 @@ struct channel_open {
     friend bool operator==(const channel_open&, const channel_open&) = default;
 };
 
-/// Either side: client asks for settlement; server says that the channel is over, with the settlement if there is one.
+/// Either side: client asks for settlement; server ends the connection, with the settlement when the channel is over.
 struct close {
     std::optional<bytes_view> settlement;
     friend bool operator==(const close&, const close&);
