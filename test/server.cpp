@@ -179,9 +179,11 @@ TEST_CASE("a first payment below what was demanded opens nothing", "[server]") {
 TEST_CASE("a server follows what a peer asked for as first payment, in its range and when it can afford it",
           "[server]") {
     const std::int32_t version = each_version();
-    const auto demanded = [&](std::int64_t expected, std::int64_t rate = 1'000, std::int64_t own = 1'000) {
+    const auto demanded = [&](std::int64_t expected, std::int64_t rate = 1'000, std::int64_t own = 1'000,
+                              std::optional<satoshi> lowest = satoshi{1'000}) {
         world w(version);
         w.server_settings.min_payment = satoshi{own};
+        w.server_settings.lowest_min_payment = lowest;
         w.make_server();
         w.s->on_fee_rate({rate});
         w.s->expect_min_payment(satoshi{expected});
@@ -189,7 +191,9 @@ TEST_CASE("a server follows what a peer asked for as first payment, in its range
     };
     CHECK(demanded(5'000) == 5'000);
     CHECK(demanded(10'000) == 10'000);
-    CHECK(demanded(1'000, 1'000, 5'000) == 1'000);  // also down
+    CHECK(demanded(1'000, 1'000, 5'000) == 1'000);      // also down,
+    CHECK(demanded(1'000, 1'000, 5'000, {}) == 5'000);  // if the operator said so
+    CHECK(demanded(6'000, 1'000, 5'000, {}) == 6'000);
     // Outside of the range: its own.
     CHECK(demanded(10'001) == 1'000);
     CHECK(demanded(999) == 1'000);
@@ -243,7 +247,8 @@ TEST_CASE("a client that takes one first payment only gets it at its second atte
     const std::int32_t version = each_version();
     world w(version);
     w.server_settings.min_payment = satoshi{5'000};
-    w.client_settings.max_min_payment = satoshi{1'000};  // as releases of the reference: see protocol.md
+    w.server_settings.lowest_min_payment = satoshi{1'000};
+    w.client_settings.max_min_payment = satoshi{1'000};  // as releases of the reference
     w.make_client();
     w.make_server();
     REQUIRE(w.open());
@@ -555,6 +560,30 @@ TEST_CASE("an unreachable node, an acceptance or another contract's refusal chan
     CHECK(w.sent().empty());
     CHECK(w.payee.events.heard.empty());
     CHECK(w.pays(1));
+}
+
+TEST_CASE("a stranger's hello settles no channel whose client has paid all and awaits the answer", "[server]") {
+    world w(each_version());
+    REQUIRE(w.open());
+    w.payee.events.answer = [](const event&) { return payment_answer::hold(); };
+    REQUIRE(w.c->pay(w.c->record().change));
+    w.run();
+    REQUIRE(w.s->phase() == server_phase::answering);
+    const txid id = w.s->record().terms.contract.id;
+    const bytes32 hash = display_bytes(id);
+    w.make_server();  // another connection
+    wire::client_version hello;
+    hello.major = w.version();
+    hello.previous_channel_contract_hash = hash;
+    w.s->on_frame(encoded(hello));
+    CHECK(w.s->phase() == server_phase::open);
+    CHECK_FALSE(w.s->proven());
+    const auto stored = load_record(w.payee.disk, record_kind::server_channel, id);
+    REQUIRE(stored);
+    CHECK(stored->stage == channel_stage::open);
+    // The client itself has it settled: by its last payment, said again.
+    w.s->on_frame(w.payer.transport.sent.back());
+    CHECK(w.s->phase() == server_phase::settling);
 }
 
 TEST_CASE("a contract that cannot be looked up is this side's problem, not the client's", "[server]") {

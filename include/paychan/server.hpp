@@ -135,6 +135,9 @@ public:
     /// [satoshi] The min_payment that this peer asked for before; call it before the first frame.
     void expect_min_payment(satoshi value) { expected_min_payment_ = value; }
 
+    /// True when the peer has shown a signature of the channel's client on this connection.
+    [[nodiscard]] bool proven() const { return channel_.session.proven; }
+
     /// [satoshi] The min_payment that the peer would have taken in place of ours, if it said so.
     [[nodiscard]] std::optional<satoshi> peer_expects() const { return channel_.session.peer_expects; }
 

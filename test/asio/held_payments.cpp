@@ -46,8 +46,9 @@ struct raw_world : holding_world {
         const auto opener = make_client();
         channel = open(*opener);
         id = channel.terms.contract.id;
+        opener->disconnect();
+        REQUIRE(run_until([&] { return !opener->connected() && server->connections() == 0; }));
         payer.emplace(*this, channel);
-        REQUIRE(run_until([&] { return !opener->connected() && server->connections() == 1; }));
     }
 
     channel_record channel;

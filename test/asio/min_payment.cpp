@@ -37,11 +37,12 @@ wire::error_message too_large(std::optional<std::uint64_t> expected) {
 TEST_CASE("tcp_server offers an address the first payment that it asked for", "[asio][server][min_payment]") {
     world w;
     CHECK(demanded(w, 1, too_large(5'000)) == 1'000);
-    CHECK(demanded(w, 1) == 5'000);
-    CHECK(demanded(w, 1) == 5'000);
     CHECK(demanded(w, 2) == 1'000);  // somebody else
-    CHECK(demanded(w, 1, too_large(1'000)) == 5'000);
-    CHECK(demanded(w, 1) == 1'000);
+    CHECK(demanded(w, 1) == 5'000);
+    CHECK(demanded(w, 1) == 1'000);  // for one attempt: others may be behind the same address
+    CHECK(demanded(w, 1, too_large(5'000)) == 1'000);
+    CHECK(demanded(w, 1, too_large(2'000)) == 5'000);
+    CHECK(demanded(w, 1) == 2'000);
 }
 
 TEST_CASE("tcp_server follows no wish out of its range, and no other ERROR", "[asio][server][min_payment]") {
@@ -82,6 +83,7 @@ TEST_CASE("tcp_server does not let a client pay less than a settlement costs", "
 TEST_CASE("tcp_server and tcp_client agree at the second attempt", "[asio][server][min_payment]") {
     tcp_server_settings settings;
     settings.channel.min_payment = satoshi{5'000};
+    settings.channel.lowest_min_payment = satoshi{1'000};
     world w(settings);
     tcp_client_settings client_settings;
     client_settings.channel.max_min_payment = satoshi{3'000};
@@ -98,12 +100,9 @@ TEST_CASE("tcp_server remembers a bounded number of addresses", "[asio][server][
     world w;
     CHECK(demanded(w, 1, too_large(5'000)) == 1'000);
     for (std::uint32_t n = 2; n <= 1'000; ++n) REQUIRE(demanded(w, n, too_large(2'000)) == 1'000);
-    CHECK(demanded(w, 1) == 5'000);
-    CHECK(demanded(w, 1'000, too_large(3'000)) == 2'000);  // one that is known takes no room
-    CHECK(demanded(w, 1) == 5'000);
     CHECK(demanded(w, 1'001, too_large(4'000)) == 1'000);
-    int forgotten = 0;
-    for (std::uint32_t n = 1; n <= 1'001; ++n) forgotten += demanded(w, n) == 1'000 ? 1 : 0;
-    CHECK(forgotten == 1);
     CHECK(demanded(w, 1'001) == 4'000);
+    int forgotten = 0;
+    for (std::uint32_t n = 1; n <= 1'000; ++n) forgotten += demanded(w, n) == 1'000 ? 1 : 0;
+    CHECK(forgotten == 1);
 }

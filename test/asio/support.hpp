@@ -281,13 +281,17 @@ struct raw_peer {
 
 /// A client in bytes, which goes on with a channel that a tcp_client has opened, and signs what it likes.
 struct raw_payer : raw_peer {
-    /// Resumes; that takes the channel over.
+    /// Resumes, and proves whose the channel is; that takes it over.
     raw_payer(world& w, const channel_record& opened)
         : raw_peer(w.client_io, w.server->port()), keys(w.client_keys), record(opened) {
         const bytes32 hash = display_bytes(record.terms.contract.id);
         wire::client_version m;
         m.major = record.protocol;
         m.previous_channel_contract_hash = bytes_view(hash);
+        m.resume_time = static_cast<std::uint64_t>(w.clock.now().seconds);
+        const auto proof = sign_resume(record, *m.resume_time, keys);
+        REQUIRE(proof);
+        m.resume_signature = proof->view();
         write(m);
         REQUIRE(w.run_until([&] { return count<wire::channel_open>() == 1; }));
     }

@@ -109,6 +109,46 @@ TEST_CASE("tcp_server with a store that fails sends no ack at all", "[asio][serv
     for (const auto& a : acked) CHECK(a.code() == errc::peer_error);
 }
 
+TEST_CASE("tcp_server takes no channel from its client for a stranger who knows the txid", "[asio][server][hostile]") {
+    world w;
+    const auto payer = w.make_client();
+    const channel_record channel = w.open(*payer);
+    const txid id = channel.terms.contract.id;
+    const bytes32 hash = display_bytes(id);
+    wire::client_version m;
+    m.major = channel.protocol;
+    m.previous_channel_contract_hash = bytes_view(hash);
+    std::vector<std::unique_ptr<raw_peer>> strangers;
+    for (std::size_t n = 1; n <= 3; ++n) {
+        strangers.push_back(std::make_unique<raw_peer>(w.client_io, w.server->port()));
+        strangers.back()->write(m);
+        REQUIRE(w.run_until([&] { return strangers.back()->count<wire::channel_open>() == 1; }));
+        // Of strangers there is one at a time.
+        REQUIRE(w.run_until([&] { return w.server->connections() == 2; }));
+    }
+    CHECK(payer->connected());
+    CHECK(w.pay(*payer, satoshi{50}).total == satoshi{1'050});
+    SECTION("a CLOSE of the stranger's settles nothing") {
+        strangers.back()->write(wire::close{});
+        REQUIRE(w.run_until([&] { return strangers.back()->ended; }));
+        CHECK(w.stored(id)->stage == channel_stage::open);
+        CHECK(w.pay(*payer, satoshi{1}).total == satoshi{1'051});
+    }
+    SECTION("a settlement ends both connections") {
+        CHECK(w.server->settle_attached(id));
+        REQUIRE(w.run_until([&] { return strangers.back()->ended && !payer->connected(); }));
+        CHECK(w.stored(id)->paid() == satoshi{1'050});
+        CHECK(w.run_until([&] { return w.server->connections() == 0; }));
+    }
+    SECTION("all that the channel holds is settled for the client, not for the stranger") {
+        const satoshi rest = payer->record().change;
+        CHECK(w.pay(*payer, rest).total == satoshi{1'000'000});
+        REQUIRE(w.run_until([&] { return strangers.back()->ended && !payer->connected(); }));
+        CHECK(w.stored(id)->stage == channel_stage::settling);
+        CHECK(w.client_events.count(event_kind::settled) == 1);
+    }
+}
+
 TEST_CASE("tcp_server gives a channel to the connection that resumes it, after what the old one wrote",
           "[asio][server]") {
     world w;
@@ -124,6 +164,10 @@ TEST_CASE("tcp_server gives a channel to the connection that resumes it, after w
     wire::client_version m;
     m.major = channel.protocol;
     m.previous_channel_contract_hash = bytes_view(hash);
+    m.resume_time = static_cast<std::uint64_t>(w.clock.now().seconds);
+    const auto proof = sign_resume(channel, *m.resume_time, w.client_keys);
+    REQUIRE(proof);
+    m.resume_signature = proof->view();
     taker.write(m);
     REQUIRE(w.run_until([&] { return taker.count<wire::channel_open>() == 1 && !old->connected(); }));
     CHECK(acked.fired == 1);

@@ -135,14 +135,14 @@ public:
     /// nothing.  Pass every `confirmed` of a server_book on.  closing  what spent it
     void detach(const txid& channel, const txid& closing) {
         outside_of_drivers([this, channel, closing] {
-            connection* const c = find_attached(channel);
-            if (c == nullptr) return;
-            const bool ours = c->driver.phase() == server_phase::settling && c->driver.record().closing == closing;
-            if (ours)
-                c->driver.on_broadcast(closing, broadcast_outcome::accepted);  // a block is as good as a mempool
-            else
-                c->driver.close();
-            go_on(*c);
+            for_each_attached(channel, [&](connection& c) {
+                const bool ours = c.driver.phase() == server_phase::settling && c.driver.record().closing == closing;
+                if (ours)
+                    c.driver.on_broadcast(closing, broadcast_outcome::accepted);  // a block is as good as a mempool
+                else
+                    c.driver.close();
+                go_on(c);
+            });
         });
     }
 
@@ -194,6 +194,7 @@ private:
         steady::time_point deadline = steady::time_point::max();
         std::span<const put_request> batch;  // from take() to finish()
         bool parked = false;                 // has a frame that waits for the application's answer to an earlier one
+        bool beside_another = false;         // see take_over
     };
 
     /// Calls f now, or as soon as no driver is at work.
@@ -223,6 +224,7 @@ private:
         }
         const auto settled = c->driver.settle();
         go_on(*c);
+        take_over(*c);
         return settled.has_value();
     }
 
@@ -261,8 +263,8 @@ private:
         connection& c = *made;
         connections_.emplace(id, std::move(made));
         c.driver.on_fee_rate(rate_);
-        if (const auto known = expected_.find(remote.address()); known != expected_.end())
-            c.driver.expect_min_payment(known->second);
+        // For one attempt: behind an address there may be others.
+        if (auto known = expected_.extract(remote.address())) c.driver.expect_min_payment(known.mapped());
         wind(c);
         c.stream->start();
         const detail::scope now(in_driver_);
@@ -282,15 +284,23 @@ private:
             policies_.events.on_connection(c.id, what, c.remote);
     }
 
-    /// The connection of this conversation; of two, for the moment that there are two, the one that is not `besides`.
-    [[nodiscard]] connection* find_attached(const txid& channel, const connection* besides = nullptr) {
-        for (auto& [id, c] : connections_) {
-            const server_phase phase = c->driver.phase();
-            const bool attached =
-                phase == server_phase::broadcasting || is_open(phase) || phase == server_phase::settling;
-            if (attached && c.get() != besides && c->driver.record().terms.contract.id == channel) return c.get();
-        }
+    [[nodiscard]] static bool uses(const connection& c, const txid& channel) {
+        const server_phase phase = c.driver.phase();
+        const bool attached = phase == server_phase::broadcasting || is_open(phase) || phase == server_phase::settling;
+        return attached && c.driver.record().terms.contract.id == channel;
+    }
+
+    /// The connection that uses a channel; of two, see take_over, the one that was there first.
+    [[nodiscard]] connection* find_attached(const txid& channel) {
+        for (auto& [id, c] : connections_)
+            if (uses(*c, channel)) return c.get();
         return nullptr;
+    }
+
+    template <class F>
+    void for_each_attached(const txid& channel, F f) {
+        for (auto& [id, c] : connections_)
+            if (uses(*c, channel)) f(*c);
     }
 
     // ---- turns
@@ -322,6 +332,8 @@ private:
         // Whoever resumes a channel reads from the store what its other connection has just written.
         commit(greeting);
         for (connection* const c : greeting) take_over(*c);
+        for (connection* const c : talking)
+            if (c->beside_another || c->driver.phase() == server_phase::settling) take_over(*c);
         for (connection* const c : round_) {
             c->stream->pop();
             if (c->stream->front()) ready_.push_back(c);
@@ -357,11 +369,12 @@ private:
     /// Gives the driver of a payment that waits its answer.
     template <class F>
     void answer(const txid& channel, satoshi total, F give) {
-        connection* const c = find_attached(channel);
-        if (c == nullptr || c->driver.phase() != server_phase::answering) return;
-        if (const auto given = give(c->driver); !given && given.error().code != errc::wrong_state)
-            (void)c->driver.refuse(total, "the server's answer does not fit into a message");
-        go_on(*c);
+        for_each_attached(channel, [&](connection& c) {
+            if (c.driver.phase() != server_phase::answering) return;
+            if (const auto given = give(c.driver); !given && given.error().code != errc::wrong_state)
+                (void)c.driver.refuse(total, "the server's answer does not fit into a message");
+            go_on(c);
+        });
     }
 
     /// After a driver was told something, not by its client: the frame that was parked has its turn, if nothing waits
@@ -374,14 +387,23 @@ private:
         turn_soon();
     }
 
-    /// One connection for each channel: an older one that uses the same is sent CLOSE.
+    /// One connection for each channel: another that uses the same is sent CLOSE.  But the txid that names a channel is
+    /// public: whoever has shown nothing more stays beside a connection that has, until it pays or that one ends.  What
+    /// either of them writes then, the store takes from one only.
     void take_over(connection& c) {
-        const server_phase phase = c.driver.phase();
-        if (!is_open(phase) && phase != server_phase::broadcasting) return;
-        while (connection* const other = find_attached(c.driver.record().terms.contract.id, &c)) {
-            other->driver.close();
-            go_on(*other);
-        }
+        const txid channel = c.driver.record().terms.contract.id;
+        c.beside_another = false;
+        if (!uses(c, channel)) return;
+        const bool entitled = c.driver.proven() || c.driver.phase() == server_phase::settling;
+        for_each_attached(channel, [&](connection& other) {
+            if (&other == &c) return;
+            if (!entitled && other.driver.proven()) {
+                c.beside_another = true;
+                return;
+            }
+            other.driver.close();
+            go_on(other);
+        });
     }
 
     // ---- time

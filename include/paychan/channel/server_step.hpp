@@ -20,8 +20,8 @@ struct server_settings {
     satoshi min_channel{100'000};  ///< [satoshi] the smallest contract
     satoshi min_payment{1'000};    ///< [satoshi] the least first payment; raised to what a settlement costs
     /// [satoshi] Releases of bitcoinj take one min_payment each.  One that a peer asked for is demanded in its place,
-    /// if it lies in this range and a settlement costs no more.
-    satoshi lowest_min_payment{1'000};
+    /// if it lies in this range and a settlement costs no more.  Not set: no less than min_payment.
+    std::optional<satoshi> lowest_min_payment{};
     satoshi highest_min_payment{10'000};
     std::int64_t min_window = 14'400;    ///< [s] 4 h; what is asked for is clamped to these two
     std::int64_t max_window = 604'800;   ///< [s] 7 d
@@ -162,8 +162,8 @@ template <class Scheme, class Env>
     record.change = {};
     record.terms.client_key = {};
     const satoshi asked = env.expected_min_payment;
-    const bool follow =
-        std::max(env.settings.lowest_min_payment, least) <= asked && asked <= env.settings.highest_min_payment;
+    const bool follow = std::max(env.settings.lowest_min_payment.value_or(env.settings.min_payment), least) <= asked &&
+                        asked <= env.settings.highest_min_payment;
     session.min_payment = std::max(follow ? asked : env.settings.min_payment, least);
     session.phase = server_phase::initiated;
 
@@ -530,9 +530,10 @@ template <class Contracts, class Env>
     return out;
 }
 
-/// True when the client has paid all there is: nothing is left to wait for, so the server settles.
+/// True when the client has paid all there is: nothing is left to wait for, so the server settles.  Not for a peer that
+/// has only named the channel.
 [[nodiscard]] inline bool is_exhausted(const server_channel& c) {
-    return c.session.phase == server_phase::open && c.record.change.value == 0;
+    return c.session.phase == server_phase::open && c.session.proven && c.record.change.value == 0;
 }
 
 }  // namespace paychan
