@@ -1,5 +1,7 @@
 #include "channel_events.hpp"
 
+#include <algorithm>
+
 namespace tool {
 
 using namespace paychan;
@@ -34,7 +36,10 @@ void report_event(report& out, const event& e, std::int32_t protocol, const std:
                    {"amount", e.amount.value},
                    {"total", e.total.value}};
             if (e.data.empty()) return out.event(o, {});
-            o["info"] = hex_of(e.data);
+            // A stranger's bytes, for the price of a payment: a log that keeps them all could be filled.
+            constexpr std::size_t most = 1'024;
+            o["info"] = hex_of(e.data.first(std::min(e.data.size(), most)));
+            if (e.data.size() > most) o["info_bytes"] = e.data.size();
             return out.event(o, (e.kind == event_kind::payment ? "payment of " : "ack of ") + text_of(e.amount) +
                                     " on channel " + channel + " with info " + short_hex(e.data));
         }

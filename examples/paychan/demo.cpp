@@ -121,7 +121,7 @@ int run_demo(const options& o) {
                             server_side.keys, server_side.store, server_side.wallet, server_side.chain, server_events,
                             {}, asio::use_codec<protobuf_codec>{});
     asio::tcp_client_settings asking;
-    asking.channel.versions = versions_to_ask(o.version);
+    asking.channel.versions = versions_to_ask(o.version, false);
     asio::tcp_client payer(io.get_executor(), schemes{}, clock, client_side.keys, client_side.store, client_side.wallet,
                            client_side.chain, client_events, asking, asio::use_codec<protobuf_codec>{});
     out.say("the server listens on 127.0.0.1:" + std::to_string(server.port()));

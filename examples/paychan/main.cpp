@@ -196,7 +196,8 @@ int main(int argc, char** argv) {
     pay->add_flag("--new", o.new_channel,
                   "Open another channel even if the store holds one with this server that can go on");
     pay->add_flag("--legacy", o.legacy,
-                  "Fund from P2PKH coins, for servers that cannot read SegWit (bitcoinj before 0.15)");
+                  "Fund from P2PKH coins, for servers that cannot read SegWit (bitcoinj before 0.15).  Does not take\n"
+                  "version 1 unless --version 1 asks for it: its refund would be void if somebody changed the txid");
 
     CLI::App* const settle =
         add_command(app, "settle", "Server: settle what is due, say when the rest will be",

@@ -156,7 +156,7 @@ bool make_payments(Client& payer, node& n, report& out, pay_events& events, cons
 int run_pay(const options& o) {
     report out(o.json);
     const host_and_port to = parse_host_and_port(o.connect, "--connect");
-    const version_set versions = versions_to_ask(o.version);
+    const version_set versions = versions_to_ask(o.version, o.legacy);
     const std::vector<std::uint8_t> info = info_of(o.info, "--info");
     node n(o, out, {store_access::create});
     if (n.prints()) throw usage_error{"pay needs a node to find its coins: --chain rpc:http://USER:PASS@HOST:PORT"};

@@ -149,7 +149,7 @@ int run_serve(const options& o) {
     settings.versions = versions_to_serve(o.versions);
     settings.min_channel = satoshi{o.min_channel};
     // The operator's word is the least; what a client wants instead may only be more.
-    settings.min_payment = settings.lowest_min_payment = satoshi{o.min_payment};
+    settings.min_payment = satoshi{o.min_payment};
     settings.min_window = o.min_window;
     settings.max_window = o.max_window;
 

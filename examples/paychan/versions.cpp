@@ -6,10 +6,11 @@ namespace tool {
 
 using paychan::version_set;
 
-version_set versions_to_ask(const std::string& text) {
+version_set versions_to_ask(const std::string& text, bool legacy) {
     if (text == "1") return version_set::only(1);
     if (text == "2") return version_set::only(2);
-    if (text == "2or1") return version_set::all();
+    // P2PKH coins do not fix the contract's txid, and a version 1 refund is void when that changes.
+    if (text == "2or1") return legacy ? version_set::only(2) : version_set::all();
     throw usage_error{"--version must be 1, 2, or 2or1, which takes 1 from a server that does not speak 2"};
 }
 
