@@ -48,21 +48,27 @@ def check_primitives(core_sighash):
         g.equal("script number of 2^31", script_number(2**31).hex(), "0000008000")
     with Group("legacy sighash against Bitcoin Core's") as g:
         for row in json.loads(core_sighash.read_text()):
-            if len(row) == 5 and "ab" not in re.findall("..", row[1]):  # CODESEPARATOR has no place in channels
-                tx = Tx.parse(bytes.fromhex(row[0]))
-                h = sighash(tx, row[2], bytes.fromhex(row[1]), row[3] & 0xFFFFFFFF)
-                g.equal(f"sighash of {row[0][:16]}", h[::-1].hex(), row[4])
+            if len(row) != 5:
+                continue  # the file's first row: what stands in the others
+            if "ab" in re.findall("..", row[1]):
+                g.skip("scripts with CODESEPARATOR, which channels do not use")
+                continue
+            tx = Tx.parse(bytes.fromhex(row[0]))
+            h = sighash(tx, row[2], bytes.fromhex(row[1]), row[3] & 0xFFFFFFFF)
+            g.equal(f"sighash of {row[0][:16]}", h[::-1].hex(), row[4])
 
 
 def check_interpreter(path):
     with Group("script rules against two nodes' verdicts") as g:
         for t in json.loads(path.read_text()):
-            if t["section"][0] not in "abd" or t["res"] == "other":
+            if t["section"][0] not in "abd":
+                g.skip("transactions about SegWit and fees")
+                continue
+            if t["res"] == "other":
+                g.skip("refused for another reason than a script")
                 continue
             tx = Tx.parse(bytes.fromhex(t["hex"]))
             why = [spends(tx, i, bytes.fromhex(p["script"])) for i, p in enumerate(t["prevs"])]
-            if "d encodings" in t["section"] and "key" in t["name"]:
-                continue  # a key of another form: the nodes say false, and this interpreter says why
             g.equal(f"{t['section']}, {t['name']} ({why})", all(w is None for w in why), t["res"] == "ok")
 
 

@@ -1,4 +1,4 @@
-"""Counts what is compared, and prints one line for each group of comparisons."""
+"""Counts what is compared, and prints one line for each group of comparisons, with what it left out."""
 
 
 class Group:
@@ -7,7 +7,7 @@ class Group:
     passed = failed = compared = 0
 
     def __init__(self, name):
-        self.name, self.count, self.problems = name, 0, []
+        self.name, self.count, self.problems, self.skipped = name, 0, [], {}
 
     def __enter__(self):
         return self
@@ -22,7 +22,8 @@ class Group:
             Group.failed += 1
         else:
             Group.passed += 1
-        print(f"{'FAIL' if self.problems else 'ok  '}  {self.name}: {self.count} compared", flush=True)
+        left_out = "".join(f"; left out {n} {what}" for what, n in self.skipped.items())
+        print(f"{'FAIL' if self.problems else 'ok  '}  {self.name}: {self.count} compared{left_out}", flush=True)
         for p in self.problems[:12]:
             print(f"      {p}")
         if len(self.problems) > 12:
@@ -33,6 +34,10 @@ class Group:
         self.count += 1
         if ours != theirs:
             self.problems.append(f"{what}: computed {show(ours)}, but there stands {show(theirs)}")
+
+    def skip(self, what):
+        """Counts one that is not compared, so that the report says so."""
+        self.skipped[what] = self.skipped.get(what, 0) + 1
 
     def true(self, what, condition):
         self.count += 1

@@ -61,25 +61,24 @@ def check_worked_channel(spec, codec, name, sessions):
         coin = given("contract input's public key")
         g.true("the contract's input is signed", spends(tx, 0, b"\x76\xa9\x14" + hash160(coin) + b"\x88\xac") is None)
 
+        def sign_as(who, what, preimage, draft, flags):
+            """A signature under the draft: each step is compared, and it verifies."""
+            secret, key = (c, key_c) if who == "client" else (s, key_s)
+            compare(f"{what} preimage, {who}", preimage)
+            compare(f"{what} sighash, {who}", sha256d(preimage))
+            g.equal("its generic form", sighash_preimage(Tx.parse(draft), 0, ch.code(), flags), preimage)
+            signature = flagged(secret, preimage, flags)
+            compare(f"{what} signature, {who}", signature)
+            g.true(f"{what} signature, {who}, verifies", verify(key, sha256d(preimage), parse_der(signature[:-1])))
+            return signature
+
         # The refund.
         message_tx = ch.refund()
         server_signature = b""
         if version == 1:
             compare("refund, unsigned", message_tx)
-            preimage = ch.refund_preimage("server")
-            compare("refund preimage, server", preimage)
-            compare("refund sighash, server", sha256d(preimage))
-            g.equal("its generic form", sighash_preimage(Tx.parse(message_tx), 0, ch.code(), 0x82), preimage)
-            server_signature = flagged(s, preimage, 0x82)
-            compare("refund signature, server", server_signature)
-            g.true("it verifies", verify(key_s, sha256d(preimage), parse_der(server_signature[:-1])))
-        preimage = ch.refund_preimage("client")
-        compare("refund preimage, client", preimage)
-        compare("refund sighash, client", sha256d(preimage))
-        g.equal("its generic form", sighash_preimage(Tx.parse(message_tx), 0, ch.code(), 1), preimage)
-        client_signature = flagged(c, preimage, 1)
-        compare("refund signature, client", client_signature)
-        g.true("it verifies", verify(key_c, sha256d(preimage), parse_der(client_signature[:-1])))
+            server_signature = sign_as("server", "refund", ch.refund_preimage("server"), message_tx, 0x82)
+        client_signature = sign_as("client", "refund", ch.refund_preimage("client"), message_tx, 1)
         script_sig = ch.refund_script_sig(client_signature, server_signature)
         compare("refund scriptSig", script_sig)
         refund = ch.refund(script_sig)
@@ -111,10 +110,8 @@ def check_worked_channel(spec, codec, name, sessions):
         change, last = payments[-1]
         payout, payout_script = given("payout"), given("payout script")
         preimage = ch.settlement(change, payout, payout_script, ch.code(), preimage=True)
-        compare("settlement preimage, server", preimage)
-        compare("settlement sighash, server", sha256d(preimage))
-        signature = flagged(s, preimage, 1)
-        compare("settlement signature, server", signature)
+        draft = ch.settlement(change, payout, payout_script)
+        signature = sign_as("server", "settlement", preimage, draft, 1)
         script_sig = ch.settlement_script_sig(last, signature)
         compare("settlement scriptSig", script_sig)
         settlement = ch.settlement(change, payout, payout_script, script_sig)
