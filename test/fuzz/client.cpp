@@ -305,13 +305,13 @@ private:
     [[nodiscard]] wire::return_refund returned(std::uint8_t argument) {
         const int how = argument % 8;
         const auto flags = static_cast<std::uint8_t>(how == flag_all ? 0x01 : 0x82);
-        memory_[0] = {0x30};
+        memory_ = {0x30};
         if (const auto tx = parse_transaction(refund_seen); tx && client_key_seen.size() > 0) {
             const auto code = multisig_2of2_script(client_key_seen, server_key.view());
             const bytes32 digest = unchecked_legacy_sighash(*tx, 0, code.view(), flags);
-            memory_[0] = signed_by_server(digest, flags, static_cast<std::uint8_t>(how));
+            memory_ = signed_by_server(digest, flags, static_cast<std::uint8_t>(how));
         }
-        return {memory_[0]};
+        return {memory_};
     }
 
     /// argument  0-1: no amounts, the client's last, an earlier or later one, made up; 2-7: which
@@ -321,11 +321,11 @@ private:
         m.resumed.emplace();
         const channel_record& r = client->record();
         m.resumed->client_change_value = static_cast<std::uint64_t>(r.change.value);
-        memory_[0] = owned(r.signature.view());
+        memory_ = owned(r.signature.view());
         if ((s.argument & 3) == 2 && !received.empty()) {
             const auto& one = received[received.size() - 1 - (s.argument >> 2) % received.size()];
             m.resumed->client_change_value = one.first;
-            memory_[0] = one.second;
+            memory_ = one.second;
         }
         if ((s.argument & 3) == 3) {
             m.resumed->client_change_value =
@@ -334,10 +334,10 @@ private:
                 const satoshi change{static_cast<std::int64_t>(m.resumed->client_change_value % 0xffff'ffff'ffff)};
                 const auto digest =
                     with_scheme(r.protocol, [&]<class Scheme>() { return payment_digest<Scheme>(r.terms, change); });
-                memory_[0] = signed_by_server(*digest, payment_flags(change), right);
+                memory_ = signed_by_server(*digest, payment_flags(change), right);
             }
         }
-        m.resumed->signature = memory_[0];
+        m.resumed->signature = memory_;
         return m;
     }
 
@@ -373,21 +373,21 @@ private:
         writer w(memory);
         write_transaction(w, 1, {&in, 1}, paid_out, 0);
         bytes script_sig(1'024);
-        with_scheme(r.protocol, [&]<class Scheme>() {
+        script_sig.resize(with_scheme(r.protocol, [&]<class Scheme>() {
             const std::uint8_t flag = flags[s.argument >> 5 & 3];
             const auto digest = unchecked_legacy_sighash(parse_transaction(w.written()).value(), 0,
                                                          Scheme::script_code(r.terms).view(), flag);
             const bytes mine = signed_by_server(digest, flag, s.argument >> 2 & 7);
             writer to_sig(script_sig);
             Scheme::write_settlement_script_sig(to_sig, r.terms, signature, mine);
-            script_sig.resize(to_sig.size());
-        });
+            return to_sig.size();
+        }));
         in.script_sig = script_sig;
-        memory_[0].assign(2'048, 0);
-        writer complete(memory_[0]);
+        memory_.assign(2'048, 0);
+        writer complete(memory_);
         write_transaction(complete, 1, {&in, 1}, paid_out, 0);
-        memory_[0].resize(complete.size());
-        m.settlement = memory_[0];
+        memory_.resize(complete.size());
+        m.settlement = memory_;
         return m;
     }
 
@@ -633,7 +633,7 @@ private:
     // The server.
     secret_key payee;
     paychan::public_key server_key;
-    std::array<bytes, 1> memory_;
+    bytes memory_;
     bytes refund_seen;
     bytes client_key_seen;
     std::vector<std::pair<std::uint64_t, bytes>> received;  // changes and the signatures for them

@@ -35,9 +35,12 @@ inline void must(bool holds, const char* what) {
 /// f.template operator()<Scheme>() for the protocol version of a record.
 template <class F>
 auto with_scheme(std::int32_t version, F&& f) {
-    if (version == cltv_p2sh::version) return f.template operator()<cltv_p2sh>();
-    must(version == multisig_refund::version, "a record has no protocol version");
-    return f.template operator()<multisig_refund>();
+    must(schemes::has(version), "a record has no protocol version");
+    using answer = decltype(f.template operator()<cltv_p2sh>());
+    if constexpr (std::is_constructible_v<answer, tl::unexpected<error>>)
+        return schemes::with<answer>(version, f);
+    else
+        return *schemes::with<result<answer>>(version, f);
 }
 
 [[nodiscard]] inline script_buffer contract_script(const channel_record& r) {

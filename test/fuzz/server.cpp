@@ -17,7 +17,6 @@ const unsigned paychan_fuzz::kinds = 16;
 namespace {
 
 using namespace paychan_fuzz;
-using server_schemes = schemes;
 
 constexpr unix_time start_time{1'700'000'000};
 
@@ -116,7 +115,7 @@ public:
         void on_event(const event& e) { w.on_event(e); }
         payment_answer on_payment(const event& e) { return w.on_payment(e); }
     };
-    using server_type = paychan::server<server_schemes, transport_policy, manual_clock, key_policy, store_policy,
+    using server_type = paychan::server<schemes, transport_policy, manual_clock, key_policy, store_policy,
                                         wallet_policy, network_policy, wire::small_codec, application>;
 
     // ---- The actions.
@@ -175,7 +174,7 @@ private:
         initiate_seen.reset();
         refund_seen.clear();
         claimed_change.reset();
-        server.emplace(server_schemes{}, transport, clock, keys, disk, wallet, network, codec, events, settings);
+        server.emplace(schemes{}, transport, clock, keys, disk, wallet, network, codec, events, settings);
     }
     void disconnect() {
         server->on_disconnected();

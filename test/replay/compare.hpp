@@ -7,12 +7,15 @@
 
 namespace replay {
 
+/// A change in the list of differences: the number of its entry, and its own number in that.
+using listed = std::pair<std::size_t, std::size_t>;
+
 /// What came of one session and one side.
 struct verdict {
     std::string session;
     side who{};
     std::size_t equal = 0;                ///< frames, byte for byte
-    std::size_t ends = 0;                 ///< of connections, without a word, as the reference
+    std::size_t ends = 0;                 ///< of connections, by our side itself, without a word, as the reference
     std::size_t extended = 0;             ///< of these, ours had extension fields, which were taken off
     std::size_t same_meaning = 0;         ///< explanations, or other signatures that verify
     std::size_t not_compared = 0;         ///< frames of the reference after the conversations parted
@@ -20,13 +23,13 @@ struct verdict {
     std::vector<std::string> deliberate;  ///< reasons of differences that are listed, one for each
     std::vector<std::string> problems;    ///< differences that are not
     std::vector<std::string> log;         ///< a line for each frame
-    std::set<std::size_t> used;           ///< numbers of entries in the list
+    std::set<listed> used;                ///< changes of the list that came
 };
 
 /// made_up_contract  ours spends one that is in no recording: PROVIDE_REFUND may name another txid
 [[nodiscard]] verdict compare(const session& s, side who, const transcript& ours, bool made_up_contract);
 
-/// The frame without its fields from 1000 on, at both levels, byte for byte; as it is when it does not parse.
+/// The frame without the fields of extensions.  As it is when it has none, and when it is not what our codec writes.
 [[nodiscard]] bytes without_extensions(const bytes& frame);
 
 /// True when the frames differ in nothing but an explanation, or in signatures that both verify.

@@ -11,17 +11,23 @@ using namespace replay;
 
 constexpr std::string_view help = R"(replay [OPTIONS] DIR...
 
-Plays recorded sessions of the reference implementation (bitcoinj) against our client and our server: keys, clock and
-funding come from the file, the other side's bytes too.  Every frame of ours must be the reference's, byte for byte, but for
-explanations, for signatures made with other nonces (they must verify), and for the deliberate differences that are
-listed in test/replay/differences.hpp.
+Plays recorded sessions of the reference implementation (bitcoinj) against our client and our server, with the other
+side's recorded bytes.  Every frame of ours must be the reference's, byte for byte, but for explanations, for signatures
+made with other nonces (they must verify), and for the deliberate differences that are listed in
+test/replay/differences.hpp.
+
+Taken from the recording, so that it cannot differ: keys; contracts, as the client's wallet makes them; where settlements
+pay to, their fees and the server's inputs in them; when an application or an operator acts; the clock.  Sessions
+without a clock of their own ("time" is null: *.p2p, recorded with a real node) get one that follows from the recorded
+INITIATE: its expiry cannot differ in these.  All else is ours: defaults, and the options that the file gives.
 
   DIR               a folder of sessions (*.json) in the format of test/vectors/bitcoinj, or one such file
-  --verbose         each frame: = equal, ~ same meaning, ! deliberate difference, X unexplained
+  --verbose         each frame: = equal, ~ same meaning, ! deliberate difference, X unexplained; and - where our side did
+                    not end the connection but its owner did, as the recording says: neither alike nor different
   --json            one JSON object instead of lines
   --codec NAME      small (default), protobuf, or both: what our side reads and writes frames with
   --other-nonces    our side signs with other nonces than the reference: nothing but signatures may change
-  --all-listed      every session that the list of differences names must be among those played
+  --all-listed      every session in which a listed difference was seen must be among those played
   --differences     print the list of deliberate differences, and end
   --help            this
 
@@ -78,16 +84,12 @@ void print_differences() {
     for (const difference& d : differences) {
         std::cout << "\n" << name_of(d.who) << ", " << d.sessions << "\n    " << d.reason << "\n";
         for (const change& c : d.changes)
-            if (!c.reference.empty() || !c.ours.empty())
+            if (c.is_set())
                 std::cout << "    reference: " << words(c.reference) << "; ours: " << words(c.ours)
                           << (c.also == parts             ? "; the conversations part"
                               : c.also == same_but_signed ? "; but for signatures the same"
                                                           : "")
-                          << "\n";
-        std::cout << "    seen in:";
-        for (const auto name : d.seen_in)
-            if (!name.empty()) std::cout << " " << name;
-        std::cout << (d.seen_in[0].empty() ? " no session that is stored here\n" : "\n");
+                          << "; seen in " << c.seen_in << "\n";
     }
 }
 

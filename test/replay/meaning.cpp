@@ -17,7 +17,8 @@ bool verifies(const session& s, const wire::update_payment& m) {
         channel_record record;
         record.terms = c.terms;
         record.change = c.terms.value;
-        if (with_scheme(c.version, [&]<class Scheme>() { return check_payment<Scheme>(record, m).has_value(); }))
+        if (both_versions::with<result<checked_payment>>(
+                c.version, [&]<class Scheme>() { return check_payment<Scheme>(record, m); }))
             return true;
     }
     return false;

@@ -37,12 +37,18 @@ expect(0 "--verbose" --help)
 spoil(byte raw_good.v2 raw_good.v2 "\"080b5a040a026930\"" "\"080b5a040a026931\"")
 expect(1 "reference: PAYMENT_ACK i1, ours: PAYMENT_ACK i0" "${FOLDER}/byte")
 expect(1 "\"ok\": false" --json "${FOLDER}/byte")
+# So is a field that our server has a default of its own for.
+spoil(term raw_good.v2 raw_good.v2 "20e807\"" "20e907\"")
+expect(1 "reference: INITIATE, ours: INITIATE" "${FOLDER}/term")
 # The client's word is another: our server refuses what the reference took.
 spoil(payment raw_good.v2 raw_good.v2 "3044022" "3144022")
 expect(1 "ours: ERROR BAD_TRANSACTION" "${FOLDER}/payment")
 # The clock is another, and so is the expiry.
 spoil(clock raw_good.v1 raw_good.v1 "\"time\": 1700000000" "\"time\": 1700000001")
 expect(1 "reference: INITIATE, ours: INITIATE" "${FOLDER}/clock")
+# The same makes an expiry at our client's limit one second too late: no listed difference allows it to refuse that.
+spoil(limit fake_expire_at_limit.v2 fake_expire_at_limit.v2 "\"time\": 1700000000" "\"time\": 1699999999")
+expect(1 "reference: PROVIDE_CONTRACT, ours: ERROR TIME_WINDOW_UNACCEPTABLE" "${FOLDER}/limit")
 # The application was told of another amount.
 spoil(told raw_good.v2 raw_good.v2 "\"by\": 7000" "\"by\": 7001")
 expect(1 "payments: the reference told its application" "${FOLDER}/told")
@@ -53,9 +59,26 @@ expect(1 "reference: PAYMENT_ACK, ours: ERROR NO_ACCEPTABLE_VERSION" "${FOLDER}/
 spoil(end raw_idle_open.v2 raw_idle_open.v2 "\"from\": \"client\",\n   \"frame\": null" "\"from\": \"server\",\n   \"frame\": null")
 expect(1 "reference: hangs up, ours: nothing" "${FOLDER}/end")
 
-# A listed difference that does not come any more.
+# That our client's owner ends a connection as the recorded one did is not our client's doing.
+spoil(owner fake_idle.v2 fake_idle.v2 "" "")
+expect(0 "1 frame equal\n" "${FOLDER}/owner")
+expect(0 "- connection 1: reference: hangs up, ours: its owner ends" --verbose "${FOLDER}/owner")
+
+# A difference that is listed, but for other sessions.
+spoil(unlisted_error raw_update_before_open.v2 raw_good.v2 "" "")
+expect(1 "reference: hangs up, ours: ERROR SYNTAX_ERROR" "${FOLDER}/unlisted_error")
+spoil(unlisted_close server_settle.v1 raw_good.v1 "" "")
+expect(1 "reference: CLOSE, ours: CLOSE with settlement" "${FOLDER}/unlisted_close")
+spoil(unlisted_minimum fake_min_payment_1001.v2 fake_good.v2 "" "")
+expect(1 "reference: ERROR MIN_PAYMENT_TOO_LARGE 1000, ours: PROVIDE_CONTRACT" "${FOLDER}/unlisted_minimum")
+spoil(unlisted_again resume.v1 fake_good.v1 "" "")
+expect(1 "reference: nothing, ours: UPDATE_PAYMENT again" "${FOLDER}/unlisted_again")
+
+# A listed difference that does not come any more, whether or not another one of its entry does.
 spoil(stale fake_good.v1 fake_min_payment_1001.v1 "" "")
 expect(1 "a listed difference did not come any more" "${FOLDER}/stale")
+spoil(stale_change fake_min_payment_1001.v1 fake_min_payment_1001.v2 "" "")
+expect(1 "did not come any more: reference: ERROR MIN_PAYMENT_TOO_LARGE *, ours: PROVIDE_CONTRACT" "${FOLDER}/stale_change")
 expect(1 "the session was not played" --all-listed "${FOLDER}/good")
 
 # Files that are no sessions, and folders without any.

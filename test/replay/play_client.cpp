@@ -2,11 +2,7 @@
 #include <memory>
 
 #include "paychan/client.hpp"
-#include "paychan/memory/clock.hpp"
-#include "paychan/memory/store.hpp"
-#include "paychan/protobuf/codec.hpp"
-#include "paychan/wire/codec.hpp"
-#include "replay/play.hpp"
+#include "replay/player.hpp"
 #include "support/wire.hpp"
 
 namespace replay {
@@ -69,17 +65,16 @@ client_settings settings_of(const session& s, std::size_t run) {
 }
 
 template <class CodecPolicy>
-class client_play {
+class client_play : player {
 public:
     client_play(const session& s, const play_options& options, const contract_pool& pool)
-        : session_(s), clock_(s.time), keys_(s, side::client, options.signing), wallet_{pool}, plan_(s, 0) {
+        : player(s, side::client, options.signing), wallet_{pool}, plan_(s, 0) {
         if (const auto funds = s.option(side::client, "fund"))
             wallet_.funds = {s.number(side::client, "fund", 0) * s.number(side::client, "fund-n", 2)};
         start(0);
     }
 
     played run() {
-        if (!keys_.problem().empty()) out_.problems.push_back("cannot be played: " + keys_.problem());
         for (const step& e : session_.steps) play(e);
         out_.acks = events_.acks;
         for (const recorded_channel& c : session_.channels) {
@@ -107,8 +102,7 @@ private:
         if (e.connection != connection_) {
             // A client has one connection at a time; what still comes on an older one, its process has left behind.
             if (!out_.connections.contains(e.connection))
-                out_.problems.push_back("cannot be played: connection " + std::to_string(e.connection) +
-                                        " was never made");
+                cannot_be_played("connection " + std::to_string(e.connection) + " was never made");
             return;
         }
         talk& t = out_.connections.at(e.connection);
@@ -164,9 +158,10 @@ private:
         const auto sent = paychan_test::as<wire::update_payment>(t.items().back().frame);
         const channel_record& record = payer_->record();
         if (!sent || sent->info || sent->client_change_value != static_cast<std::uint64_t>(record.change.value) ||
-            !equal(sent->signature, record.signature.view()))
-            return out_.problems.emplace_back("what is sent before a resumed channel goes on is not the last payment"),
-                   void();
+            !equal(sent->signature, record.signature.view())) {
+            out_.problems.emplace_back("what is sent before a resumed channel goes on is not the last payment");
+            return;
+        }
         t.said_again();
         payer_->on_frame(paychan_test::encoded(wire::payment_ack{}));
     }
@@ -206,14 +201,6 @@ private:
         if (connection_ != 0 && payer_->phase() != client_phase::idle) payer_->on_disconnected();
     }
 
-    void complain(const std::string& what, const error& e) {
-        out_.problems.push_back(what + " failed: " + std::string(e.text));
-    }
-
-    const session& session_;
-    manual_clock clock_;
-    recorded_keys keys_;
-    memory_store store_;
     recorded_funding wallet_;
     no_network network_;
     CodecPolicy codec_;
@@ -224,18 +211,15 @@ private:
     std::size_t run_ = 0;
     std::int64_t paid_ = 0;
     int connection_ = 0;
-    transcript out_;
     std::unique_ptr<client_type> payer_;
 };
 
 }  // namespace
 
 played play_client(const session& s, const play_options& options, const contract_pool& pool) {
-    const auto with = [&]<class CodecPolicy>(const CodecPolicy*) {
+    return with_codec(options.codec, [&]<class CodecPolicy>() {
         return std::make_unique<client_play<CodecPolicy>>(s, options, pool)->run();
-    };
-    return options.codec == codec_choice::small ? with(static_cast<const wire::small_codec*>(nullptr))
-                                                : with(static_cast<const protobuf_codec*>(nullptr));
+    });
 }
 
 }  // namespace replay

@@ -4,12 +4,8 @@
 #include <memory>
 
 #include "paychan/book.hpp"
-#include "paychan/memory/clock.hpp"
-#include "paychan/memory/store.hpp"
-#include "paychan/protobuf/codec.hpp"
 #include "paychan/server.hpp"
-#include "paychan/wire/codec.hpp"
-#include "replay/play.hpp"
+#include "replay/player.hpp"
 #include "support/wire.hpp"
 
 namespace replay {
@@ -124,23 +120,15 @@ server_settings settings_of(const session& s) {
     out.max_window = s.number(side::server, "max-window", 604'800);
     // Our windows outlive the margin by ten minutes: one that the reference settles after seconds needs a shorter margin.
     out.settle_margin = std::clamp(out.min_window - shortest_life, std::int64_t{0}, out.settle_margin);
-    out.min_payment = {s.number(side::server, "min-payment", 0)};
-    for (const step& e : s.steps) {
-        if (out.min_payment.value != 0 || !e.frame || e.from != side::server) continue;
-        if (const auto terms = paychan_test::as<wire::initiate>(*e.frame))
-            out.min_payment = {static_cast<std::int64_t>(terms->min_payment)};  // each release has its own
-    }
-    if (out.min_payment.value == 0) out.min_payment = {1'000};
+    out.min_payment = {s.number(side::server, "min-payment", 1'000)};
     return out;
 }
 
 template <class CodecPolicy>
-class server_play {
+class server_play : player {
 public:
     server_play(const session& s, const play_options& options)
-        : session_(s),
-          clock_(s.time),
-          keys_(s, side::server, options.signing),
+        : player(s, side::server, options.signing),
           network_(s),
           application_(s),
           settings_(settings_of(s)),
@@ -152,8 +140,7 @@ public:
     }
 
     transcript run() {
-        if (!keys_.problem().empty()) out_.problems.push_back("cannot be played: " + keys_.problem());
-        for (std::size_t i = 0; i < session_.steps.size(); ++i) play(session_.steps[i]);
+        for (const step& e : session_.steps) play(e);
         out_.payments = application_.payments;
         out_.broadcasts = network_.sent;
         return std::move(out_);
@@ -186,7 +173,7 @@ private:
         }
         const auto found = lines_.find(e.connection);
         if (found == lines_.end()) {
-            out_.problems.push_back("cannot be played: connection " + std::to_string(e.connection) + " was never made");
+            cannot_be_played("connection " + std::to_string(e.connection) + " was never made");
             return;
         }
         line& l = *found->second;
@@ -278,7 +265,10 @@ private:
             std::ranges::copy(payout->script_pubkey, wallet_.script.memory().begin());
             wallet_.script.resize(payout->script_pubkey.size());
             wallet_.settlement = s.inputs > 1 ? s.tx : bytes{};
-            rate = rate_of(s, record, wallet_.script);
+            if (const auto paid = rate_of(s, record, wallet_.script))
+                rate = *paid;
+            else
+                complain("the fee rate of a settlement", paid.error());
         }
         l.driver.on_fee_rate(rate);
         book_.on_fee_rate(rate);
@@ -298,14 +288,6 @@ private:
         l.driver.on_disconnected();
     }
 
-    void complain(const std::string& what, const error& e) {
-        out_.problems.push_back(what + " failed: " + std::string(e.text));
-    }
-
-    const session& session_;
-    manual_clock clock_;
-    recorded_keys keys_;
-    memory_store store_;
     recorded_payout wallet_;
     recorded_network network_;
     recorded_application application_;
@@ -314,18 +296,15 @@ private:
         book_;
     std::int64_t settle_after_;
     std::int64_t close_after_;
-    transcript out_;
     std::map<int, std::unique_ptr<line>> lines_;
 };
 
 }  // namespace
 
 played play_server(const session& s, const play_options& options) {
-    const auto with = [&]<class CodecPolicy>(const CodecPolicy*) -> played {
+    return with_codec(options.codec, [&]<class CodecPolicy>() -> played {
         return {std::make_unique<server_play<CodecPolicy>>(s, options)->run(), false};
-    };
-    return options.codec == codec_choice::small ? with(static_cast<const wire::small_codec*>(nullptr))
-                                                : with(static_cast<const protobuf_codec*>(nullptr));
+    });
 }
 
 }  // namespace replay

@@ -107,8 +107,9 @@ result<bytes_view> recorded_payout::add_fee_inputs(const settlement_draft&, byte
     return w.written();
 }
 
-fee_rate rate_of(const recorded_settlement& settlement, const channel_record& record, const script_buffer& payout_to) {
-    return with_scheme(record.protocol, [&]<class Scheme>() {
+result<fee_rate> rate_of(const recorded_settlement& settlement, const channel_record& record,
+                         const script_buffer& payout_to) {
+    return both_versions::with<result<fee_rate>>(record.protocol, [&]<class Scheme>() {
         channel_record sized = record;
         const auto tx = parse_transaction(settlement.tx);
         if (tx) sized.change = satoshi{tx->output_count() > 1 ? 1 : 0};

@@ -10,13 +10,6 @@ namespace replay {
 
 using both_versions = paychan::contracts<paychan::cltv_p2sh, paychan::multisig_refund>;
 
-/// f.template operator()<Scheme>() for the scheme of a channel's version.
-template <class F>
-auto with_scheme(std::int32_t version, F&& f) {
-    return version == 1 ? f.template operator()<paychan::multisig_refund>()
-                        : f.template operator()<paychan::cltv_p2sh>();
-}
-
 /// Whether signatures are to be the recorder's, byte for byte (RFC 6979), or others that mean the same.
 enum class nonces : std::uint8_t { recorded, other };
 
@@ -68,7 +61,9 @@ struct recorded_payout {
 static_assert(paychan::FeeInputWallet<recorded_payout>);
 
 /// The rate at which our estimate of a settlement's size comes to the fee that the reference paid, by its own estimate.
-[[nodiscard]] paychan::fee_rate rate_of(const recorded_settlement& settlement, const paychan::channel_record& record,
-                                        const paychan::script_buffer& payout_to);
+/// Fails  unsupported (the record's version).
+[[nodiscard]] paychan::result<paychan::fee_rate> rate_of(const recorded_settlement& settlement,
+                                                         const paychan::channel_record& record,
+                                                         const paychan::script_buffer& payout_to);
 
 }  // namespace replay

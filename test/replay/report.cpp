@@ -25,7 +25,7 @@ nlohmann::ordered_json counts(const verdict& v) {
 }  // namespace
 
 void report::add(verdict v) {
-    for (const std::size_t n : v.used) used_.insert({n, v.session});
+    for (const listed& change : v.used) used_.insert({change, v.session});
     verdicts_.push_back(std::move(v));
     if (!options_.json) print(verdicts_.back());
 }
@@ -41,18 +41,23 @@ void report::add_failure(const std::string& text) {
 }
 
 void report::find_stale() {
-    for (std::size_t n = 0; n < differences.size(); ++n) {
-        const difference& d = differences[n];
-        for (const std::string_view name : d.seen_in) {
-            const bool was_played =
-                std::ranges::any_of(verdicts_, [&](const verdict& v) { return v.session == name && v.who == d.who; });
-            if (name.empty() || used_.contains({n, std::string(name)})) continue;
-            if (!was_played && !options_.all_listed) continue;
-            add_failure(std::string(name) + " " + std::string(name_of(d.who)) + ": a listed difference " +
-                        (was_played ? "did not come any more" : "could not come: the session was not played") + ": \"" +
-                        std::string(d.reason) + "\".  Mend its entry in test/replay/differences.hpp, or take it out.");
-        }
-    }
+    for (std::size_t n = 0; n < differences.size(); ++n)
+        for (std::size_t k = 0; k < differences[n].changes.size(); ++k)
+            if (const change& c = differences[n].changes[k]; c.is_set())
+                each_of(c.seen_in, [&](std::string_view name) { look_for({n, k}, name); });
+}
+
+void report::look_for(const listed& where, std::string_view name) {
+    const difference& d = differences[where.first];
+    const change& c = d.changes[where.second];
+    const bool was_played =
+        std::ranges::any_of(verdicts_, [&](const verdict& v) { return v.session == name && v.who == d.who; });
+    if (used_.contains({where, std::string(name)}) || (!was_played && !options_.all_listed)) return;
+    const auto words = [](std::string_view w) { return w.empty() ? std::string("nothing") : std::string(w); };
+    add_failure(std::string(name) + " " + std::string(name_of(d.who)) + ": a listed difference " +
+                (was_played ? "did not come any more" : "could not come: the session was not played") +
+                ": reference: " + words(c.reference) + ", ours: " + words(c.ours) + " (" + std::string(d.reason) +
+                ").  Mend its entry in test/replay/differences.hpp, or take it out.");
 }
 
 bool report::good() const {

@@ -20,13 +20,14 @@ public:
     void add_scripted(const session& s, side who);
     void add_failure(const std::string& text);
 
-    /// Looks for entries of the list of differences that did not come where they must; call it when all is played.
+    /// Looks for changes of the list of differences that did not come where they must; call it when all is played.
     void find_stale();
 
     [[nodiscard]] bool good() const;
     void print_end(std::size_t sessions) const;
 
 private:
+    void look_for(const listed& where, std::string_view session_name);
     void print(const verdict& v) const;
     void print_json(std::size_t sessions) const;
     [[nodiscard]] verdict total() const;
@@ -35,7 +36,7 @@ private:
     std::vector<verdict> verdicts_;
     std::vector<std::string> failures_;
     std::set<std::string> notes_;
-    std::set<std::pair<std::size_t, std::string>> used_;
+    std::set<std::pair<listed, std::string>> used_;
 };
 
 }  // namespace replay

@@ -14,16 +14,23 @@ using namespace paychan;
 
 namespace {
 
-// Options that change what is said, and those that only set how long the recorder waited or with what it was seeded.
-const std::set<std::string> known_server_options{"ack",          "broadcast-delay", "broadcast-fail", "broadcast-sync",
-                                                 "clock",        "close-after",     "fee-per-kb",     "fund",
-                                                 "fund-n",       "linger",          "max-window",     "min-channel",
-                                                 "min-payment",  "min-window",      "role",           "seed",
-                                                 "settle-after", "settle-delay",    "close-delay",    "timeout"};
-const std::set<std::string> known_client_options{
-    "ack-wait", "clock",       "exhaust", "fee-per-kb", "fund",   "fund-n",         "info",  "leave",
-    "linger",   "open-wait",   "overlap", "payments",   "resume", "resume-version", "role",  "seed",
-    "settle",   "settle-wait", "size",    "timeout",    "value",  "version",        "window"};
+using names = std::set<std::string>;
+
+// Options that change what is said: each is followed here or by the side that plays it.
+const names telling_server_options{"ack",         "broadcast-delay", "broadcast-fail", "clock",
+                                   "close-after", "fee-per-kb",      "max-window",     "min-channel",
+                                   "min-payment", "min-window",      "settle-after"};
+const names telling_client_options{"clock",    "exhaust", "fund",   "fund-n", "info",  "leave",   "overlap",
+                                   "payments", "resume",  "settle", "size",   "value", "version", "window"};
+
+// Those that do not, or are not followed: whose process it was, how long the recorder waited, its seed, and the coins and
+// fees of transactions that are taken from the recording.
+const names silent_server_options{"broadcast-sync", "close-delay", "fund",         "fund-n", "linger",
+                                  "role",           "seed",        "settle-delay", "timeout"};
+const names silent_client_options{
+    "ack-wait",       "fee-per-kb", "linger", "open-wait", "role", "seed", "settle-wait", "timeout",
+    "resume-version",  // makes the reference ask for another version than the channel's; ours cannot (differences.hpp)
+};
 
 [[noreturn]] void complain(const std::string& what) { throw unreadable(what); }
 
@@ -55,10 +62,12 @@ std::string text_of(const ordered_json& value) {
 }
 
 run_options read_options(const ordered_json& o, side s) {
-    const auto& known = s == side::server ? known_server_options : known_client_options;
+    const bool serves = s == side::server;
+    const names& telling = serves ? telling_server_options : telling_client_options;
+    const names& silent = serves ? silent_server_options : silent_client_options;
     run_options out;
     for (const auto& [name, value] : o.items()) {
-        if (!known.contains(name))
+        if (!telling.contains(name) && !silent.contains(name))
             complain("the option \"" + name + "\" of the " + std::string(name_of(s)) +
                      " is new: teach it to test/replay/session.cpp and to the side that plays it");
         if (value.is_boolean() && !value.get<bool>()) continue;
@@ -163,9 +172,11 @@ void read_events(session& out, const ordered_json& events) {
     }
 }
 
-/// Where the clock was not frozen: the server's time follows from its first INITIATE, for the window is clamped to
-/// known limits.
-unix_time time_of_initiate(const session& s) {
+/// Where the file has no time: that of a process whose clock was frozen, or else the server's time follows from its
+/// first INITIATE, for the window is clamped to known limits.
+unix_time time_without_word(const session& s) {
+    for (const side who : {side::server, side::client})
+        if (s.option(who, "clock")) return {s.number(who, "clock", 0)};
     std::uint64_t asked = wire::client_version{}.time_window_secs;
     for (const step& e : s.steps) {
         if (!e.frame) continue;
@@ -179,7 +190,7 @@ unix_time time_of_initiate(const session& s) {
             return {static_cast<std::int64_t>(terms->expire_time_secs) - window};
         }
     }
-    complain("there is no \"time\", and no INITIATE that it would follow from");
+    complain("there is no \"time\", no \"clock\", and no INITIATE that it would follow from");
 }
 
 session read(const ordered_json& file) {
@@ -210,7 +221,7 @@ session read(const ordered_json& file) {
     if (out.has_events) read_events(out, file.at("reference_events"));
     const auto& time = file.at("time");
     if (time.is_null())
-        out.time = time_of_initiate(out);
+        out.time = time_without_word(out);
     else
         out.time = {time.is_string() ? std::stoll(time.get<std::string>()) : time.get<std::int64_t>()};
     return out;

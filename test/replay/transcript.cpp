@@ -44,7 +44,7 @@ void talk::ended_by(side who) {
 void talk::given_up() {
     if (over_) return;
     over_ = true;
-    if (!goodbye_) items_.push_back({item::kind::hangs_up, {}});
+    if (!goodbye_) items_.push_back({item::kind::let_go, {}});
 }
 
 transcript recorded(const session& s, side own) {
@@ -78,6 +78,7 @@ std::string in_brief(const item& i) {
     switch (i.what) {
         case item::kind::hangs_up: return "hangs up";
         case item::kind::cuts_off: return "cuts off";
+        case item::kind::let_go: return "its owner ends";
         case item::kind::resent: return "UPDATE_PAYMENT again";
         case item::kind::frame: break;
     }

@@ -13,6 +13,7 @@ struct item {
         resent,    ///< our client's last payment again, before a resumed channel goes on
         hangs_up,  ///< ends the connection without a word
         cuts_off,  ///< the same, because of bytes that are no message
+        let_go,    ///< ours only: its owner ended the connection, for the recorded one did
     };
     kind what = kind::frame;
     bytes frame{};
@@ -31,8 +32,8 @@ public:
     /// Either side ended; only the first end counts.
     void ended_by(side who);
 
-    /// Our side's owner ended the connection, for it wants nothing more or has waited long enough: that this side itself
-    /// would have ended it is not known then.
+    /// Our side's owner ended the connection when the recorded one did, for it wants nothing more or has waited long
+    /// enough: that our side itself would have ended it is not known then.
     void given_up();
 
     [[nodiscard]] const std::vector<item>& items() const { return items_; }
