@@ -109,6 +109,13 @@ struct stored_record {
     bytes_view bytes;  ///< in the memory that `get` was given
 };
 
+/// How a store on disk is opened.
+enum class store_access : std::uint8_t {
+    create,     ///< read and write; a missing store is made, for its owner alone
+    existing,   ///< read and write; a missing store is an error: a mistyped path must not look like "no channels"
+    read_only,  ///< read; a missing store is an error
+};
+
 /// Keeps records across crashes.  Any function may fail with corrupt_record too.
 /// put(id, version, bytes)  atomic, and on disk when it returns.  version  below 2^63
 ///                          Fails  stale_record (this version or a newer one is there: nothing is written),

@@ -12,49 +12,13 @@
 #include "paychan/core/hex.hpp"
 #include "paychan/core/result.hpp"
 #include "paychan/core/secret.hpp"
+#include "paychan/memory/file.hpp"
 #include "paychan/memory/random.hpp"
 
 namespace paychan {
 
 /// Whoever has these bytes has the money.  Wiped when it dies.
 using seed_bytes = secret<bytes32>;
-
-namespace detail {
-
-class open_file {
-public:
-    explicit open_file(int descriptor) : descriptor_(descriptor) {}
-    open_file(const open_file&) = delete;
-    open_file& operator=(const open_file&) = delete;
-    ~open_file() {
-        if (descriptor_ >= 0) ::close(descriptor_);
-    }
-    [[nodiscard]] int get() const { return descriptor_; }
-    [[nodiscard]] bool ok() const { return descriptor_ >= 0; }
-
-private:
-    int descriptor_;
-};
-
-[[nodiscard]] inline bool write_all(int descriptor, bytes_view bytes) {
-    while (!bytes.empty()) {
-        const auto n = ::write(descriptor, bytes.data(), bytes.size());
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) return false;
-        bytes = bytes.subspan(static_cast<std::size_t>(n));
-    }
-    return true;
-}
-
-/// Makes the name of a new file survive a power cut: without it the file is there, but the folder does not know it.
-[[nodiscard]] inline bool sync_folder_of(const std::string& path) {
-    const auto slash = path.rfind('/');
-    const std::string folder = slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
-    const open_file f(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    return f.ok() && ::fsync(f.get()) == 0;
-}
-
-}  // namespace detail
 
 /// Makes a new seed and its file, mode 0600; both are on disk when it returns.
 /// Fails  invalid_argument (the file exists already: it is never overwritten), store_failed (it cannot be written; what
@@ -75,7 +39,7 @@ private:
 
     const auto& t = text.reveal();
     const bytes_view bytes{reinterpret_cast<const std::uint8_t*>(t.data()), t.size()};
-    if (detail::write_all(file.get(), bytes) && ::fsync(file.get()) == 0 && detail::sync_folder_of(path)) return made;
+    if (detail::write_all(file.get(), bytes) && detail::sync(file.get()) && detail::sync_folder_of(path)) return made;
     ::unlink(path.c_str());  // a seed that may not survive a power cut must not receive money
     return fail(errc::store_failed, "cannot write the seed file: the disk may be full");
 }

@@ -18,12 +18,6 @@
 
 namespace paychan {
 
-enum class store_access : std::uint8_t {
-    create,     ///< read and write; a missing file is made, with mode 0600
-    existing,   ///< read and write; a missing file is an error: a mistyped path must not look like "no channels"
-    read_only,  ///< read, while another process may be writing; a missing file is an error
-};
-
 /// Keeps records in a file, in WAL mode with synchronous=FULL: a put has been synced when it returns.
 ///     sqlite_store store("channels.db");
 ///     if (!store.status()) std::cerr << store.last_error() << '\n';
