@@ -6,7 +6,7 @@ jobs=$(nproc 2>/dev/null || echo 2)
 
 # Debian's names of what the tool needs to be built and to run.
 tool_packages=(g++ cmake ninja-build pkg-config libsecp256k1-dev libssl-dev libexpected-dev libboost-dev
-    protobuf-compiler libprotobuf-dev libsqlite3-dev nlohmann-json3-dev libcli11-dev)
+    protobuf-compiler libprotobuf-dev libsqlite3-dev libpq-dev nlohmann-json3-dev libcli11-dev)
 
 say() { printf '==> %s\n' "$*"; }
 

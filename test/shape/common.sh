@@ -15,7 +15,8 @@ mkdir "$work/messages"
 protoc --cpp_out "$work/messages" -I "$root/proto" paymentchannel.proto
 
 mapfile -t warnings <"$root/test/shape/warnings"
-flags=(-std=c++20 "${warnings[@]}" -Werror -I"$include" -isystem "$work/messages")
+flags=(-std=c++20 "${warnings[@]}" -Werror -I"$include" -isystem "$work/messages"
+    -isystem "$(pkg-config --variable=includedir libpq)") # Debian keeps it in a folder of its own
 
 # All headers as paychan/..., sorted.
 headers() { (cd "$include" && find paychan -name '*.hpp' | LC_ALL=C sort); }

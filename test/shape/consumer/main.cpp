@@ -11,6 +11,9 @@
 #ifdef HAS_SQLITE
 #include <sqlite3.h>
 #endif
+#ifdef HAS_POSTGRES
+#include <libpq-fe.h>
+#endif
 #ifdef HAS_ASIO
 #include <boost/asio/io_context.hpp>
 #endif
@@ -32,6 +35,9 @@ int main() {
 #endif
 #ifdef HAS_SQLITE
     if (sqlite3_threadsafe() < 0) return 5;
+#endif
+#ifdef HAS_POSTGRES
+    if (PQlibVersion() < 140000) return 7;
 #endif
 #ifdef HAS_ASIO
     boost::asio::io_context io;
