@@ -1007,7 +1007,7 @@ TEST_CASE("an open channel whose contract is refused takes no payment before the
         REQUIRE(w.open(satoshi{0}));
         CHECK(w.s->phase() == server_phase::open);
         CHECK(w.server_record().stage == channel_stage::open);
-        CHECK(w.payee.events.names() == "opened");
+        CHECK(w.payee.events.names() == "stored opened");
         CHECK(w.pays(1));
     }
     SECTION("at the deadline it is settled all the same: the contract may come back") {
@@ -1104,4 +1104,108 @@ TEST_CASE("a client whose contract was spent pays no more on it", "[book]") {
     REQUIRE(w.open());
     CHECK(w.channel() != first);
     CHECK(w.pays(1));
+}
+
+// ---- One store, several processes
+
+namespace {
+
+/// Another process with a server's book over the same store.
+struct second_process {
+    chain_follower view;
+    faulty_broadcaster<chain_follower> network;
+    hooked_events told;
+    payees_book book;
+
+    explicit second_process(left_alone& w)
+        : view(w.chain),
+          network{w.payee.plan, view},
+          book(both_versions{}, w.payee.store, w.payee.keys, w.payee.wallet, network, told, w.server_settings) {}
+
+    void tick(left_alone& w) {
+        while (view.deliver(book) > 0) {
+        }
+        book.tick(w.clock.now());
+        while (view.deliver(book) > 0) {
+        }
+    }
+};
+
+}  // namespace
+
+TEST_CASE("a channel that another process has stored since is found, and settled when it is due", "[book][shared]") {
+    left_alone w;
+    second_process other(w);
+    CHECK(other.book.size() == 0);
+    REQUIRE(other.book.refresh());
+    CHECK(other.book.size() == 1);
+    CHECK(other.book.unended() == 1);
+    CHECK(other.book.next_expiry() == w.expiry);
+    REQUIRE(other.book.refresh());
+    CHECK(other.book.size() == 1);
+    w.set_time(w.expiry + -w.server_settings.settle_margin);
+    other.tick(w);
+    CHECK(w.in_mempool() == "settlement");
+    w.mine();
+    other.tick(w);
+    CHECK(other.book.unended() == 0);
+    CHECK(other.told.names() == "settled confirmed");
+}
+
+TEST_CASE("two processes with one store settle a channel once, and both see its end", "[book][shared]") {
+    left_alone w;
+    second_process other(w);
+    REQUIRE(other.book.refresh());
+    other.tick(w);
+    w.set_time(w.expiry + -w.server_settings.settle_margin);
+    w.tick();
+    const channel_record settled = w.server_record();
+    other.tick(w);
+    CHECK(w.server_record().version == settled.version);
+    CHECK(w.in_mempool() == "settlement");
+    w.mine();
+    w.tick();
+    other.tick(w);
+    CHECK(w.server_record().version == settled.version + 1);  // the block
+    CHECK(w.payee_told.names() == "settled confirmed");
+    CHECK(other.told.names() == "settled confirmed");
+}
+
+TEST_CASE("a channel that another process has opened since is not deleted as one that never began", "[book][shared]") {
+    left_alone w(false);
+    const auto put_stage = [&](channel_stage stage) {
+        channel_record r = w.server_record();
+        r.stage = stage;
+        ++r.version;
+        const auto encoded = write_record(r);
+        REQUIRE(w.payee.disk.put({record_kind::server_channel, w.id}, r.version, encoded.view()));
+    };
+    put_stage(channel_stage::contract_stored);
+    w.start();
+    put_stage(channel_stage::open);
+    w.set_time(w.expiry + (book_settings{}.stillborn_age + 1));
+    w.chain.mine(12, p2pkh_script({}).view(), memory_chain::contents::nothing);
+    w.catch_up();
+    w.server_side->tick(w.clock.now());
+    CHECK(load_record(w.payee.disk, record_kind::server_channel, w.id));
+}
+
+TEST_CASE("a channel that another process has opened since is settled, its contract in a block or not",
+          "[book][shared]") {
+    left_alone w(false);
+    w.chain.mine(1, p2pkh_script({}).view(), memory_chain::contents::nothing);
+    channel_record r = w.server_record();
+    r.stage = channel_stage::contract_stored;
+    ++r.version;
+    auto encoded = write_record(r);
+    REQUIRE(w.payee.disk.put({record_kind::server_channel, w.id}, r.version, encoded.view()));
+    w.start();
+    r.stage = channel_stage::open;
+    ++r.version;
+    encoded = write_record(r);
+    REQUIRE(w.payee.disk.put({record_kind::server_channel, w.id}, r.version, encoded.view()));
+    REQUIRE(w.server_side->refresh());
+    w.set_time(w.expiry + -w.server_settings.settle_margin);
+    w.tick();
+    CHECK(w.in_mempool() == "settlement");
 }

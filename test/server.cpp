@@ -543,7 +543,7 @@ TEST_CASE("a contract that is refused while the channel is open ends it: no paym
     SECTION("resumed, it opens again when the network takes the contract, and the lost payment is taken") {
         REQUIRE(w.open(satoshi{0}));
         CHECK(w.s->phase() == server_phase::open);
-        CHECK(w.payee.events.names() == "opened payment");
+        CHECK(w.payee.events.names() == "stored opened payment");
         CHECK(w.payee.events.last(event_kind::payment).amount == satoshi{7'000});
         CHECK(load_record(w.payee.disk, record_kind::server_channel, id)->stage == channel_stage::open);
         CHECK(w.pays(1));

@@ -192,6 +192,8 @@ template <class Scheme, class Env>
         // The driver broadcasts the stored contract again; CHANNEL_OPEN follows its outcome.
         session.phase = server_phase::broadcasting;
         session.broadcast = stored.terms.contract.id;
+        // The book of this process may not know the channel: another process stored it, or a write that seemed to fail.
+        out.notify.push_back(event_of(event_kind::stored, next.record));
         return out;
     }
     session.phase = server_phase::open;
