@@ -57,7 +57,7 @@ const char* name_of(channel_stage s) {
 }
 
 /// False when a record is damaged.
-bool show(sqlite_store& store, record_kind kind, const txid& id, report& out) {
+bool show(any_store& store, record_kind kind, const txid& id, report& out) {
     const auto record = load_record(store, kind, id);
     if (!record) {
         out.error(name(record.error().code), "channel " + text_of(id) + ": " + std::string(record.error().text));
@@ -93,8 +93,7 @@ bool show(sqlite_store& store, record_kind kind, const txid& id, report& out) {
 
 int run_channels(const options& o) {
     report out(o.json);
-    sqlite_store store(store_path(o.store), store_access::read_only);
-    if (!store.status()) throw usage_error{"--store: " + store.last_error()};
+    any_store store(o.store, store_access::read_only);
     bool good = true;
     std::size_t count = 0;
     for (const record_kind kind : {record_kind::client_channel, record_kind::server_channel}) {

@@ -27,9 +27,12 @@ void add_seed(CLI::App& command, options& o) {
 }
 
 void add_store(CLI::App& command, options& o) {
-    command.add_option("--store", o.store, "Where channels are kept: sqlite:FILE")
+    command
+        .add_option("--store", o.store,
+                    "Where channels are kept: sqlite:FILE, file:FOLDER (one process at a time), or postgres:CONNECTION "
+                    "(a\ndatabase that several may share; as libpq takes it: host=... dbname=..., or //HOST/DATABASE)")
         ->required()
-        ->type_name("sqlite:FILE");
+        ->type_name("STORE");
 }
 
 void add_chain(CLI::App& command, options& o) {
@@ -49,7 +52,7 @@ void add_chain(CLI::App& command, options& o) {
         ->type_name("RATE");
     command
         .add_option("--patience", o.patience,
-                    "[s] for which a node that does not answer is asked again; `serve` never gives up")
+                    "[s] for which a node that does not answer is asked again; `serve` and `watch` never give up")
         ->check(CLI::Range(1, 86'400))
         ->capture_default_str()
         ->type_name("S");
@@ -199,6 +202,36 @@ int main(int argc, char** argv) {
                   "Fund from P2PKH coins, for servers that cannot read SegWit (bitcoinj before 0.15).  Does not take\n"
                   "version 1 unless --version 1 asks for it: its refund would be void if somebody changed the txid");
 
+    pay->add_option(
+           "--export-folder", o.export_folder,
+           "Write a file for the channel, before its contract leaves: with it and the seed a lost store is no loss")
+        ->type_name("DIR");
+
+    CLI::App* const watch =
+        add_command(app, "watch", "Settle and refund what is due, with nobody connected, until Ctrl-C",
+                    "paychan watch --store sqlite:client.db --chain rpc:... --network regtest --seed client.seed");
+    watch->add_flag("--until-idle", o.until_idle, "End when no channel is left whose end is in no block");
+
+    CLI::App* const export_ =
+        add_command(app, "export", "Write a file for each channel, enough for its money with the seed",
+                    "paychan export --store sqlite:client.db --network regtest --all --to backup");
+    add_store(*export_, o);
+    add_network(*export_, o);
+    add_json(*export_, o);
+    export_->add_option("--channel", o.channels, "One channel, by its contract's txid; may be given several times")
+        ->type_name("TXID");
+    export_->add_flag("--all", o.all, "All channels of the store");
+    export_->add_option("--to", o.to, "The folder")->required()->type_name("DIR");
+
+    CLI::App* const import =
+        add_command(app, "import", "Put exported channels into a store; what it has that is as new or newer stays",
+                    "paychan import --store sqlite:client.db --network regtest --seed client.seed backup/*.channel");
+    add_store(*import, o);
+    add_network(*import, o);
+    add_seed(*import, o);
+    add_json(*import, o);
+    import->add_option("FILE", o.files, "Export files")->required();
+
     CLI::App* const settle =
         add_command(app, "settle", "Server: settle what is due, say when the rest will be",
                     "paychan settle --store sqlite:server.db --chain rpc:... --network regtest --seed server.seed");
@@ -235,7 +268,7 @@ int main(int argc, char** argv) {
     add_store(*channels, o);
     add_json(*channels, o);
 
-    for (CLI::App* const command : {serve, pay, settle, refund, sweep, balance}) {
+    for (CLI::App* const command : {serve, pay, watch, settle, refund, sweep, balance}) {
         add_store(*command, o);
         add_chain(*command, o);
         add_network(*command, o);
@@ -256,6 +289,9 @@ int main(int argc, char** argv) {
         if (demo->parsed()) return tool::run_demo(o);
         if (serve->parsed()) return tool::run_serve(o);
         if (pay->parsed()) return tool::run_pay(o);
+        if (watch->parsed()) return tool::run_watch(o);
+        if (export_->parsed()) return tool::run_export(o);
+        if (import->parsed()) return tool::run_import(o);
         if (settle->parsed()) return tool::run_settle(o);
         if (refund->parsed()) return tool::run_refund(o);
         if (address->parsed()) return tool::run_address(o);

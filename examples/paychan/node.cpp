@@ -11,13 +11,6 @@ namespace {
 constexpr record_id birthday_id{record_kind::chain_position, {}};
 }
 
-std::string store_path(const std::string& option) {
-    constexpr std::string_view scheme = "sqlite:";
-    if (!option.starts_with(scheme) || option.size() == scheme.size())
-        throw usage_error{"--store must look like sqlite:FILE, for example sqlite:channels.db"};
-    return option.substr(scheme.size());
-}
-
 network network_of(const options& o) { return need(parse_network(o.network), "--network " + o.network); }
 
 host_and_port parse_host_and_port(const std::string& text, const char* option) {
@@ -53,7 +46,7 @@ std::vector<std::uint8_t> info_of(const std::string& hex, const char* option) {
     return out;
 }
 
-std::vector<channel_record> load_all(sqlite_store& store, record_kind kind) {
+std::vector<channel_record> load_all(store_type& store, record_kind kind) {
     std::vector<txid> ids;
     if (!store.list(kind, [&](const record_id& id) { ids.push_back(id.channel); }))
         throw run_error{"--store: " + store.last_error()};
@@ -74,8 +67,8 @@ node::node(const options& o, report& out, const node_use& use) : out_(out), use_
     if (o.fee_rate) fixed_rate_ = rate_ = fee_rate{*o.fee_rate};
 
     const seed_bytes seed = need(load_seed(o.seed), "--seed " + o.seed + " (make one with `paychan address`)");
-    store_ = std::make_unique<sqlite_store>(store_path(o.store), use.access);
-    if (!store_->status()) throw usage_error{"--store: " + store_->last_error()};
+    stored_.emplace(o.store, use.access);
+    store_.emplace(*stored_, net, o.export_folder);
     keys_.emplace(
         need_at_run_time(keys_type::open(seed.reveal(), net, *store_, use.keys_per_write), "the store's key counter"));
     const auto style = o.legacy ? funding_style::legacy : funding_style::segwit;

@@ -8,23 +8,22 @@
 #include <memory>
 #include <vector>
 
+#include "any_store.hpp"
 #include "options.hpp"
 #include "paychan/bitcoind/backend.hpp"
 #include "paychan/bitcoind/print.hpp"
 #include "paychan/channel/record_io.hpp"
 #include "paychan/memory/clock.hpp"
+#include "paychan/memory/export_file.hpp"
 #include "paychan/memory/keys.hpp"
 #include "paychan/memory/seed.hpp"
 #include "paychan/memory/wallet.hpp"
-#include "paychan/sqlite/store.hpp"
 #include "report.hpp"
 
 namespace tool {
 
-using keys_type = paychan::seed_keys<paychan::sqlite_store>;
-
-/// The FILE of sqlite:FILE.  Throws usage_error.
-[[nodiscard]] std::string store_path(const std::string& option);
+using store_type = paychan::exporting_store<any_store>;
+using keys_type = paychan::seed_keys<store_type>;
 
 /// Throws usage_error.
 [[nodiscard]] paychan::network network_of(const options& o);
@@ -58,7 +57,7 @@ template <class T>
 }
 
 /// Throws run_error.
-[[nodiscard]] std::vector<paychan::channel_record> load_all(paychan::sqlite_store& store, paychan::record_kind kind);
+[[nodiscard]] std::vector<paychan::channel_record> load_all(store_type& store, paychan::record_kind kind);
 
 /// "; 500 sat are reserved for ..." where that is so.
 [[nodiscard]] std::string reserved_text(const paychan::wallet_balance& b);
@@ -111,13 +110,14 @@ public:
     void stop();
 
     boost::asio::io_context& io() { return io_; }
-    paychan::sqlite_store& store() { return *store_; }
+    store_type& store() { return *store_; }
     keys_type& keys() { return *keys_; }
     paychan::seed_wallet& wallet() { return *wallet_; }
     paychan::wall_clock& clock() { return clock_; }
     chain_hooks& hooks() { return hooks_; }
     [[nodiscard]] bool prints() const { return print_ != nullptr; }
     [[nodiscard]] bool stopping() const { return stopping_; }
+    [[nodiscard]] bool caught_up() const { return caught_up_; }
     [[nodiscard]] paychan::fee_rate rate() const { return rate_; }
     [[nodiscard]] std::int32_t height() const { return height_; }
     [[nodiscard]] paychan::unix_time median_time() const { return median_time_; }
@@ -155,7 +155,8 @@ private:
     boost::asio::steady_timer timer_{io_};
     std::function<void()> every_second_;
     paychan::wall_clock clock_;
-    std::unique_ptr<paychan::sqlite_store> store_;
+    std::optional<any_store> stored_;
+    std::optional<store_type> store_;
     std::optional<keys_type> keys_;
     std::optional<paychan::seed_wallet> wallet_;
     std::unique_ptr<backend> backend_;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "paychan/bitcoin/address.hpp"
 
@@ -13,7 +14,7 @@ struct options {
     bool json = false;
 
     // where things are
-    std::string store;                     ///< sqlite:FILE
+    std::string store;                     ///< sqlite:FILE, file:FOLDER or postgres:CONNECTION
     std::string chain;                     ///< rpc:http://USER:PASS@HOST:PORT or print:
     std::string network;                   ///< mainnet, testnet, signet, regtest
     std::string seed;                      ///< file
@@ -43,13 +44,22 @@ struct options {
     bool new_channel = false;  ///< although a stored one could be resumed
     std::string info;          ///< hex, sent with every payment
 
+    std::string export_folder;  ///< for the files of channels
+
+    // watch
+    bool until_idle = false;
+
+    // export, import
+    std::vector<std::string> channels;  ///< txids
+    std::vector<std::string> files;
+
     // pay, demo
     std::string version = "2or1";  ///< of the protocol: 1, 2 or 2or1
 
-    // sweep
-    std::string to;  ///< address
+    // sweep, export
+    std::string to;  ///< address; folder
 
-    // settle, refund, address, demo
+    // settle, refund, address, demo, export
     bool all = false;
     bool early = false;
     bool legacy = false;
@@ -66,6 +76,9 @@ int run_address(const options& o);
 int run_balance(const options& o);
 int run_sweep(const options& o);
 int run_channels(const options& o);
+int run_watch(const options& o);
+int run_export(const options& o);
+int run_import(const options& o);
 
 inline constexpr int exit_done = 0;
 inline constexpr int exit_failed = 1;

@@ -109,6 +109,14 @@ std::optional<txid> resumable(node& n, report& out, const options& o, version_se
     return best;
 }
 
+/// The file of a channel that was opened without --export-folder, or a newer one.  What cannot be written is told: the
+/// channel goes on, for its store is there.
+void keep_export(node& n, report& out, const txid& channel, const options& o) {
+    std::string why;
+    const auto kept = export_channel(n.store(), channel_role::client, channel, network_of(o), o.export_folder, why);
+    if (!kept && kept.error().code != errc::stale_record) out.error(name(kept.error().code), why);
+}
+
 /// What to do about a wallet that cannot fund the channel.
 std::string about_shortage(const wallet_balance& b, const options& o) {
     std::string out = reserved_text(b);
@@ -181,6 +189,7 @@ int run_pay(const options& o) {
         payer.on_fee_rate(n.rate());
         events.protocol = [&] { return payer.record().protocol; };
         if (!o.new_channel) events.resuming = resumable(n, out, o, versions);
+        if (events.resuming && !o.export_folder.empty()) keep_export(n, out, *events.resuming, o);
         const auto opened = wait<channel_record>(n, [&](auto done) {
             if (events.resuming)
                 payer.async_resume(to.host, std::to_string(to.port), *events.resuming, satoshi{o.channel},

@@ -1,6 +1,6 @@
 // paychan serve: take payments over TCP, settle every channel before its expiry, until Ctrl-C.
+#include "book_view.hpp"
 #include "channel_events.hpp"
-#include "node.hpp"
 #include "paychan/asio/tcp_server.hpp"
 #include "paychan/book.hpp"
 #include "paychan/protobuf/codec.hpp"
@@ -15,7 +15,7 @@ namespace {
 /// Hears the drivers and the book, answers the book's questions about live connections, and acks the payments.
 struct serve_events {
     report& out;
-    sqlite_store& store;
+    store_type& store;
     bytes_view ack_info;
     std::function<void(const txid&)> paid;  // a payment is acked next
     std::function<void(const event&)> to_book;
@@ -117,7 +117,12 @@ int run(node& n, report& out, serve_events& events, Book& book, Server& server, 
               "listening on " + host + ":" + std::to_string(server.port()) + " for new channels of version " +
                   o.versions + ", " + std::to_string(book.size()) +
                   " stored channels; end it with Ctrl-C, and start it again before they expire");
-    n.every_second([&] { book.tick(n.clock().now()); });
+    book_view view(n, out, book);
+    n.hooks().block = [&](const connected_block& b) { view.on_block(b); };
+    n.every_second([&] {
+        view.look();
+        book.tick(n.clock().now());
+    });
     n.run_until([] { return false; });
 
     const bool asked = n.stopping();

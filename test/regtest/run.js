@@ -30,6 +30,12 @@ class Context {
     return node;
   }
 
+  /** Whatever has kill() and tail(): it ends with the scenario. */
+  own(child) {
+    this.children.push(child);
+    return child;
+  }
+
   /** Starts build/paychan; see harness/tool.js. */
   tool(...args) {
     const tool = new Tool(args.map(String), {cwd: this.folder});

@@ -11,7 +11,7 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => p
 class Child {
   /**
    * command, args  the program and its arguments
-   * options        {cwd, env}; env is added to ours
+   * options        {cwd, env, uid, gid}; env is added to ours
    */
   constructor(command, args, options = {}) {
     this.name = [command, ...args].join(' ');
@@ -19,7 +19,8 @@ class Child {
     this.stderr = '';
     this.waiting = new Set();
     this.process = spawn(command, args, {
-      cwd: options.cwd, env: {...process.env, ...options.env}, stdio: ['ignore', 'pipe', 'pipe']});
+      cwd: options.cwd, env: {...process.env, ...options.env}, uid: options.uid, gid: options.gid,
+      stdio: ['ignore', 'pipe', 'pipe']});
     running.add(this.process);
     this.result = null;    // {code, signal} once it has ended and its output has been read
     this.ended = new Promise((resolve) => {

@@ -94,4 +94,16 @@ class Peer {
   }
 }
 
-module.exports = {Peer, type, frame};
+/** The types of the messages in these bytes; what is cut off is left out. */
+function typesOf(bytes) {
+  const types = [];
+  for (let at = 0; at + 4 <= bytes.length; ) {
+    const end = at + 4 + bytes.readUInt32BE(at);
+    if (end > bytes.length) break;
+    types.push(decode(bytes.subarray(at + 4, end))[1]);
+    at = end;
+  }
+  return types;
+}
+
+module.exports = {Peer, type, frame, typesOf};

@@ -6,9 +6,13 @@ const {Child} = require('./child');
 const program = path.resolve(process.env.PAYCHAN || path.join(__dirname, '..', '..', '..', 'build', 'paychan'));
 
 class Tool extends Child {
-  /** args  e.g. ['serve', '--listen', '127.0.0.1:0', '--json', ...] */
+  /**
+   * args     e.g. ['serve', '--listen', '127.0.0.1:0', '--json', ...]
+   * options  as Child's; and `under`, a command that runs the program and its arguments
+   */
   constructor(args, options) {
-    super(program, args, options);
+    const [command, ...all] = [...(options.under || []), program, ...args];
+    super(command, all, options);
     this.json = args.includes('--json');
     this.events = [];      // all of them
     this.next = 0;         // the first that event() has not passed yet

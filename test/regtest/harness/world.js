@@ -42,7 +42,8 @@ async function world(ctx, {legacy = false, serverCoins = false, node: options = 
     return tool;
   };
   w.balance = async (side) => (await ctx.run(['balance', ...w[side]])).all('balance')[0];
-  w.channels = async (side) => (await ctx.run(['channels', '--store', `sqlite:${ctx.path(side + '.db')}`, '--json'])).all('channel');
+  w.store = (side) => w[side][w[side].indexOf('--store') + 1];
+  w.channels = async (side) => (await ctx.run(['channels', '--store', w.store(side), '--json'])).all('channel');
   /** The transaction, mined: asserts that it is in the mempool, mines a block, and returns what the node says of it. */
   w.mined = async (txid) => {
     ctx.assert.ok((await node.call('getrawmempool')).includes(txid), `${txid} is in the mempool`);
