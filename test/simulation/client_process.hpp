@@ -1,0 +1,70 @@
+// A client process: one connection at a time, a book, and an application that knows what it wants to pay.
+#pragma once
+
+#include "paychan/book.hpp"
+#include "simulation/parts.hpp"
+
+namespace simulation {
+
+/// A payment that the application does not know the end of.  It remembers it across crashes, as a shop remembers an order.
+struct open_order {
+    txid channel{};
+    satoshi amount{};
+    satoshi total_before{};  // of the channel: tells later whether the payment counted
+    bool tried = false;      // it was signed once, and may be on the server's disk
+};
+
+class client_process {
+public:
+    client_process(world& w, std::uint8_t number, std::optional<open_order>& order);
+
+    // Life.  Any of these may throw `crash`.
+    [[nodiscard]] bool start();
+    /// Resumes a channel, or opens one.  link  a new connection
+    void connect(wire_link& link);
+    void pay(satoshi amount);
+    void settle();
+    void hang_up();
+    bool deliver(wire_link& link);
+    void follow();
+
+    // Chain events.
+    void on_broadcast(const txid& id, broadcast_outcome outcome, std::string_view why);
+    void on_block(const connected_block& b);
+    void on_block_disconnected(std::int32_t height);
+
+    [[nodiscard]] bool connected() const { return transport_.link != nullptr; }
+
+    process_parts parts;
+
+private:
+    struct events_type {
+        client_process& p;
+        void on_event(const event& e) { p.on_event(e); }
+        bool is_attached(const txid& id) { return p.connected() && p.driver_->record().terms.contract.id == id; }
+    };
+    using driver_type = client<both_versions, sim_transport, sim_clock, sim_keys, sim_store, sim_purse, sim_network,
+                               codec, events_type, frame_capacity>;
+
+    void on_event(const event& e);
+    static void on_paid(void* self, const result<payment_receipt>& outcome);
+    void settle_order(const txid& channel, satoshi total);
+    void send_payment(satoshi amount);
+    void make_driver();
+
+    sim_store store_{parts};
+    sim_keys keys_{parts, store_};
+    sim_purse purse_{parts};
+    sim_network network_{parts};
+    sim_clock clock_{parts};
+    codec codec_;
+    sim_transport transport_{parts, nullptr, {}};
+    events_type events_{*this};
+    client_settings settings_;
+    client_book<sim_store, sim_network, events_type> book_;
+    std::unique_ptr<driver_type> driver_;
+    std::optional<open_order>& order_;
+    bool hears_honest_ = true;  // the frame that is being delivered is the server's own
+};
+
+}  // namespace simulation

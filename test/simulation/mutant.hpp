@@ -1,0 +1,33 @@
+// The known losses that can be put back into the library: only the program simulation_mutants is built with them.
+#pragma once
+
+#include <array>
+#include <string_view>
+
+namespace simulation {
+
+struct mutant {
+    std::string_view name;
+    std::string_view what;
+};
+
+/// PROTOCOL.md, "Known losses", in that order.  Their places are numbers in mutants/mutate.cmake.
+inline constexpr std::array mutants{
+    mutant{"refund_forgotten", "loss 1: the client deletes its records when it broadcasts the refund"},
+    mutant{"refund_by_wall_clock", "loss 2: the client's refund goes by the wall clock"},
+    mutant{"refund_once", "loss 2: the refund's timer is dead after one attempt"},
+    mutant{"settlement_forgotten", "loss 3: the server deletes its records when it broadcasts the settlement"},
+    mutant{"settlement_once", "loss 3: one attempt to settle, whatever became of it"},
+    mutant{"contract_stored_late", "loss 4: the server stores contract and key after the broadcast"},
+    mutant{"ack_after_failed_write", "loss 5: the server acks what it could not write"},
+    mutant{"anyone_settles", "loss 6: whoever knows a channel's txid can have it settled"},
+    mutant{"bad_first_payment", "loss 7: a contract is stored and broadcast though its first payment is bad"},
+    mutant{"high_s_acked", "loss 8: a payment with a high S is acked as it came"},
+    mutant{"payment_blocks_deadline", "loss 9: a payment's connection and the deadline wait for each other"},
+};
+
+/// True in the one program that is built over headers with the losses in them.
+[[nodiscard]] bool has_mutants();
+void choose_mutant(std::string_view name);
+
+}  // namespace simulation

@@ -1,0 +1,80 @@
+// Keys, coins and the node's answers.
+#include "simulation/parts.hpp"
+
+namespace simulation {
+
+const known_key& key_of(std::uint8_t owner, std::uint64_t n) {
+    static std::map<std::pair<std::uint8_t, std::uint64_t>, known_key> made;
+    const auto found = made.find({owner, n});
+    if (found != made.end()) return found->second;
+    std::array<std::uint8_t, 9> text{owner};
+    for (std::size_t i = 0; i < 8; ++i) text[i + 1] = static_cast<std::uint8_t>(n >> (8 * i));
+    known_key k{make_secret_key(sha256(text)).value(), {}, {}};
+    k.pub = public_key_of(k.secret);
+    k.script = script_of_key(k.pub);
+    return made.emplace(std::pair{owner, n}, std::move(k)).first->second;
+}
+
+outpoint coin_of(std::uint8_t client, int n) {
+    const std::array<std::uint8_t, 3> text{'c', client, static_cast<std::uint8_t>(n)};
+    return {{sha256(text)}, 0};
+}
+
+result<bytes_view> sim_purse::spend_one(bytes_view script, satoshi amount, bytes_span memory) {
+    constexpr std::int64_t fee = 20'000;  // above any fee spike: the contract is not what is under test then
+    const known_key& own = key_of(p.number, 0);
+    for (int n = 0; n < coins_per_client; ++n) {
+        const outpoint where = coin_of(p.number, n);
+        if (reserved_.contains(where) || !p.w.chain.coin_at(where)) continue;
+        const std::array outputs{tx_output{amount, script},
+                                 tx_output{{coin_value.value - amount.value - fee}, own.script.view()}};
+        tx_input in{where, {}, final_sequence, {}};
+        std::array<std::uint8_t, 512> draft{};
+        writer w(draft);
+        write_transaction(w, 1, {&in, 1}, outputs, 0);
+        PAYCHAN_TRY(const auto tx, parse_transaction(w.written()));
+        PAYCHAN_TRY(const auto digest, legacy_sighash(tx, 0, own.script.view(), sighash_all));
+        PAYCHAN_TRY(const auto signature, sign_ecdsa(own.secret, digest));
+        std::array<std::uint8_t, 128> sig_memory{};
+        writer sig(sig_memory);
+        push(sig, to_bytes({signature, sighash_all}).view());
+        push(sig, own.pub.view());
+        in.script_sig = sig.written();
+        writer out(memory);
+        write_transaction(out, 1, {&in, 1}, outputs, 0);
+        if (!out.ok()) return fail(errc::too_long, "no room for the contract");
+        reserved_.insert(where);
+        return out.written();
+    }
+    return fail(errc::insufficient_funds, "no coin is left");
+}
+
+void sim_network::broadcast(bytes_view tx) {
+    const auto how = p.plan.next(effect::broadcast);
+    if (how == way::crashes_before) throw crash{};
+    p.w.broadcasts(p.number, tx);
+    const auto parsed = parse_transaction(tx);
+    const auto rate = parsed ? p.w.rate_of(*parsed) : std::nullopt;
+    if (how == way::fails || how == way::fails_after || !p.node_up) {
+        // Lost on the way, or the answer to it is.
+        if (how == way::fails_after && p.node_up) p.w.submits(p.number, tx);
+        p.plan.count(fault::broadcast_unreachable);
+        p.follower.set_node(chain_follower::node::down);
+        p.follower.broadcast(tx);
+        if (p.node_up) p.follower.set_node(chain_follower::node::up);
+    } else if (p.refusals > 0) {
+        --p.refusals;
+        p.plan.count(fault::broadcast_refused);
+        p.follower.refuse_next("the simulation says so");
+        p.follower.broadcast(tx);
+    } else if (rate && *rate < p.w.fee_floor && !p.w.chain.in_mempool(parsed->id())) {
+        p.follower.refuse_next("mempool min fee not met");
+        p.follower.broadcast(tx);
+    } else {
+        p.w.submits(p.number, tx);
+        p.follower.broadcast(tx);  // the same answer again
+    }
+    if (how == way::crashes_after) throw crash{};
+}
+
+}  // namespace simulation

@@ -1,0 +1,199 @@
+// The policies of a simulated process: store, keys, wallet, broadcaster and transport, each of which can fail or be its end.
+#pragma once
+
+#include "paychan/bitcoin/sighash.hpp"
+#include "paychan/client.hpp"
+#include "paychan/memory/keys.hpp"
+#include "simulation/strike.hpp"
+#include "simulation/world.hpp"
+
+namespace simulation {
+
+/// What the parts of one process share.
+struct process_parts {
+    process_parts(world& in, std::uint8_t n) : w(in), number(n), plan(in.count), follower(in.chain, first_height()) {}
+    process_parts(const process_parts&) = delete;
+    process_parts& operator=(const process_parts&) = delete;
+
+    world& w;
+    std::uint8_t number;
+    strike_plan plan;
+    chain_follower follower;
+    std::int32_t height = 0;  // of the last block that this process heard of
+    unix_time chain_time{};   // a server's: the median time of that block
+    bool node_up = true;
+    std::uint32_t refusals = 0;  // broadcasts that the node refuses for no reason
+};
+
+/// A Store whose put is on disk when it returns, or not, as the plan says.
+struct sim_store {
+    process_parts& p;
+
+    result<void> put(const record_id& id, std::uint64_t version, bytes_view bytes) {
+        const put_request one{id, version, bytes};
+        return write({&one, 1});
+    }
+    result<void> put_many(std::span<const put_request> batch) {
+        if (!p.w.disk_of(p.number).one_by_one) return write(batch);
+        // As put_all does for stores that cannot take a batch: a crash can tear it.
+        for (std::size_t i = 0; i < batch.size(); ++i) PAYCHAN_CHECK(write(batch.subspan(i, 1)));
+        return {};
+    }
+    result<stored_record> get(const record_id& id, bytes_span memory) {
+        return p.plan.run(effect::read, errc::store_failed, fault::store_read_fails,
+                          [&] { return p.w.disk_of(p.number).kept.get(id, memory); });
+    }
+    result<void> erase(const record_id& id) {
+        return p.plan.run(effect::write, errc::store_failed, fault::store_write_fails, [&]() -> result<void> {
+            p.w.erased(p.number, id, p.height);
+            return p.w.disk_of(p.number).kept.erase(id);
+        });
+    }
+    template <class F>
+    result<void> list(record_kind kind, F&& f) {
+        return p.plan.run(effect::read, errc::store_failed, fault::store_read_fails,
+                          [&] { return p.w.disk_of(p.number).kept.list(kind, f); });
+    }
+
+private:
+    result<void> write(std::span<const put_request> batch) {
+        return p.plan.run(effect::write, errc::store_failed, fault::store_write_fails, [&]() -> result<void> {
+            disk& d = p.w.disk_of(p.number);
+            if (d.full) {
+                p.plan.count(fault::disk_full);
+                return fail(errc::store_failed, "the disk is full");
+            }
+            PAYCHAN_CHECK(d.kept.put_many(batch));
+            for (const put_request& r : batch) p.w.stored(p.number, r.id, r.version, r.bytes);
+            return {};
+        });
+    }
+};
+static_assert(BatchStore<sim_store>);
+
+/// Key n of an owner, the same in every history.
+struct known_key {
+    secret_key secret;
+    public_key pub;
+    script_buffer script;
+};
+[[nodiscard]] const known_key& key_of(std::uint8_t owner, std::uint64_t n);
+
+/// Keys by a counter that is on disk before a key is given out.
+class sim_keys {
+public:
+    sim_keys(process_parts& parts, sim_store& store) : p(parts), store_(store) {}
+
+    [[nodiscard]] result<void> load() {
+        std::array<std::uint8_t, 8> memory{};
+        const auto stored = store_.get({record_kind::key_counter, {}}, memory);
+        if (!stored && stored.error().code != errc::not_found) return fail(stored.error());
+        count_ = stored ? stored->version : 0;
+        return {};
+    }
+    result<key_id> new_key() {
+        return p.plan.run(effect::new_key, errc::key_unavailable, fault::key_unavailable, [&]() -> result<key_id> {
+            for (int attempt = 0; attempt < 3; ++attempt) {
+                constexpr std::array<std::uint8_t, 1> nothing{};
+                const auto put = store_.put({record_kind::key_counter, {}}, count_ + 1, nothing);
+                if (put) return key_id{++count_};
+                if (put.error().code != errc::stale_record) return fail(put.error());
+                PAYCHAN_CHECK(load());
+            }
+            return fail(errc::key_unavailable, "others take keys");
+        });
+    }
+    result<paychan::public_key> public_key(key_id id) { return key_of(owner(), static_cast<std::uint64_t>(id)).pub; }
+    result<ecdsa_signature> sign(const sign_request& request) {
+        return p.plan.run(
+            effect::sign, errc::key_unavailable, fault::key_unavailable, [&]() -> result<ecdsa_signature> {
+                p.w.signs(p.number, request);
+                return sign_ecdsa(key_of(owner(), static_cast<std::uint64_t>(request.key)).secret, request.digest);
+            });
+    }
+
+private:
+    [[nodiscard]] std::uint8_t owner() const { return p.number < first_client ? std::uint8_t{0} : p.number; }
+    process_parts& p;
+    sim_store& store_;
+    std::uint64_t count_ = 0;
+};
+
+/// A few coins of one key.  What is reserved is known from the stored contracts after a restart, as the tool does.
+class sim_purse {
+public:
+    explicit sim_purse(process_parts& parts) : p(parts) {}
+
+    result<bytes_view> fund(bytes_view script, satoshi amount, fee_rate, bytes_span memory) {
+        return p.plan.run(effect::fund, errc::insufficient_funds, fault::funding_fails,
+                          [&] { return spend_one(script, amount, memory); });
+    }
+    void release(bytes_view tx) {
+        if (const auto parsed = parse_transaction(tx))
+            for (const auto& in : parsed->inputs()) reserved_.erase(in.prevout);
+    }
+    void reserve_inputs_of(bytes_view tx) {
+        if (const auto parsed = parse_transaction(tx))
+            for (const auto& in : parsed->inputs()) reserved_.insert(in.prevout);
+    }
+    result<script_buffer> payout_script() {
+        return p.plan.run(effect::payout, errc::key_unavailable, fault::key_unavailable,
+                          [&]() -> result<script_buffer> { return p.w.server_payout; });
+    }
+
+private:
+    result<bytes_view> spend_one(bytes_view script, satoshi amount, bytes_span memory);
+
+    process_parts& p;
+    std::set<outpoint> reserved_;
+};
+static_assert(FundingWallet<sim_purse> && PayoutWallet<sim_purse>);
+
+[[nodiscard]] outpoint coin_of(std::uint8_t client, int n);
+
+struct sim_network {
+    process_parts& p;
+    void broadcast(bytes_view tx);
+};
+static_assert(Broadcaster<sim_network>);
+
+/// A server's clock is never behind the chain's: or it would open channels whose refund is due already.
+struct sim_clock {
+    process_parts& p;
+    [[nodiscard]] unix_time now() const { return std::max(p.w.now + p.w.clock_error[p.number], p.chain_time); }
+};
+static_assert(Clock<sim_clock>);
+
+/// One end of a connection; `link` is nothing when there is none.
+struct sim_transport {
+    process_parts& p;
+    wire_link* link = nullptr;
+    std::function<const channel_record&()> record{};
+
+    void send(bytes_view bytes) {
+        const auto how = p.plan.next(effect::send);
+        if (how == way::crashes_before) throw crash{};
+        if (link == nullptr) return;
+        const bool from_client = p.number >= first_client;
+        if (from_client)
+            p.w.client_sends(p.number, record(), bytes);
+        else
+            p.w.server_sends(p.number, record(), bytes);
+        const bool gone = from_client ? link->client_gone || link->server_gone : link->server_gone || link->client_gone;
+        if (how == way::fails) p.plan.count(fault::frame_lost);
+        if (!gone && how != way::fails) p.w.carry(*link, !from_client, bytes);
+        if (how == way::crashes_after) throw crash{};
+        if (how) close();
+    }
+    void close() {
+        if (link == nullptr) return;
+        (p.number >= first_client ? link->client_gone : link->server_gone) = true;
+    }
+};
+static_assert(Transport<sim_transport>);
+
+using both_versions = contracts<cltv_p2sh, multisig_refund>;
+using codec = wire::small_codec;
+inline constexpr std::size_t frame_capacity = 8'192;  // [bytes] a contract of one input is far smaller
+
+}  // namespace simulation

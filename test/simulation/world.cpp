@@ -1,0 +1,384 @@
+// The rules: each is checked at the moment at which it could be broken, or after every step.
+#include "simulation/world.hpp"
+
+#include "paychan/core/hex.hpp"
+#include "simulation/parts.hpp"
+
+namespace simulation {
+
+namespace {
+
+std::string name_of(const txid& id) {
+    std::string out(64, ' ');
+    (void)to_hex(display_bytes(id), out);
+    return out.substr(0, 8);
+}
+
+std::string sat(std::int64_t n) { return std::to_string(n) + " sat"; }
+
+bool on_disk_is(const disk& d, record_kind kind, const txid& id, bytes_view expected) {
+    std::array<std::uint8_t, 10'000> memory{};
+    const auto found = d.kept.get({kind, id}, memory);
+    return found && (expected.empty() || equal(found->bytes, expected));
+}
+
+}  // namespace
+
+const memory_chain& first_chain() {
+    static const memory_chain made = [] {
+        memory_chain chain(world_start + -7'200);
+        const byte_string miner{0x51};
+        for (int i = 0; i < 12; ++i) {
+            chain.set_time(world_start + (-7'200 + 600 * i));
+            chain.mine(1, miner);
+        }
+        chain.set_time(world_start);
+        for (std::uint8_t c = first_client; c < first_client + 3; ++c)
+            for (int n = 0; n < coins_per_client; ++n) {
+                const bytes_view script = key_of(c, 0).script.view();
+                chain.testing_add_coin(coin_of(c, n), {coin_value, {script.begin(), script.end()}, 1, false});
+            }
+        return chain;
+    }();
+    return made;
+}
+
+std::int32_t first_height() { return first_chain().height(); }
+
+world::world(const cast& c, tally& t, bool with_trace)
+    : who(c),
+      count(t),
+      tracing(with_trace),
+      chain(first_chain()),
+      observer(chain, first_height()),
+      server_payout(key_of(1, 0).script) {
+    for (disk& d : disks) d.one_by_one = c.one_by_one;
+}
+
+// ---- disks
+
+void world::stored(std::uint8_t process, const record_id& id, std::uint64_t version, bytes_view bytes) {
+    count.mix(version * 31 + static_cast<std::uint64_t>(id.kind));
+    const bool client = id.kind == record_kind::client_channel;
+    if (!client && id.kind != record_kind::server_channel) return;
+    const on_disk now_there = peek(bytes);
+    auto& records = client ? known.client_disk[process] : known.server_disk;
+    const on_disk before = records[id.channel];
+    check(rule::one_writer, now_there.version == version && version == before.version + 1, [&] {
+        return "version " + std::to_string(version) + " of channel " + name_of(id.channel) +
+               " was written over version " + std::to_string(before.version);
+    });
+    check(rule::one_writer, now_there.paid >= before.paid,
+          [&] { return "a payment on channel " + name_of(id.channel) + " was taken back on disk"; });
+    records[id.channel] = now_there;
+    if (client && !known.channels.contains(id.channel)) {
+        const auto record = read_record(bytes).value();
+        channel_truth& c = known.channels[id.channel];
+        c.client = process;
+        c.protocol = record.protocol;
+        c.terms = record.terms;
+        c.client_key = record.key;
+        c.first = record.paid().value;
+        ++count.channels;
+        say([&] { return "    channel " + name_of(id.channel) + " of " + sat(c.terms.value.value) + " begins"; });
+    }
+    const auto found = known.channels.find(id.channel);
+    if (client || found == known.channels.end()) return;
+    channel_truth& c = found->second;
+    c.best_on_disk = std::max(c.best_on_disk, now_there.paid.value);
+    // With a clock that is hours behind, and no node since it started, a server cannot know better.
+    if (before.version == 0 && c.terms.expiry < chain.median_time() + settle_margin) c.hopeless = true;
+    if (now_there.stage == channel_stage::settling && before.stage != channel_stage::settling)
+        check(rule::strangers_end_nothing, c.may_end || is_due(c, process) || now_there.paid == c.terms.value,
+              [&] { return "channel " + name_of(id.channel) + " is settled, and nobody who may has asked for it"; });
+}
+
+void world::erased(std::uint8_t process, const record_id& id, std::int32_t height_seen) {
+    const auto found = known.channels.find(id.channel);
+    if (found == known.channels.end()) return;
+    const channel_truth& c = found->second;
+    const bool buried = c.closing_height != 0 && height_seen - c.closing_height + 1 >= burial;
+    const bool server = process < first_client;
+    const bool never_began = server && c.contract_height == 0 && c.acked == 0;
+    check(rule::kept_until_buried, buried || never_began, [&] {
+        return std::string(server ? "the server" : "the client") + " deletes a record of channel " +
+               name_of(id.channel) + " before its end is buried";
+    });
+    if (id.kind == record_kind::server_channel) known.server_disk.erase(id.channel);
+    if (id.kind == record_kind::client_channel) known.client_disk[process].erase(id.channel);
+}
+
+// ---- wires
+
+void world::signs(std::uint8_t process, const sign_request& request) {
+    if (request.purpose != signing_purpose::payment) return;
+    auto& most = known.signed_away[{process, request.key}];
+    most = std::max(most, request.to_server.value);
+}
+
+void world::server_sends(std::uint8_t process, const channel_record& record, bytes_view bytes) {
+    const auto m = codec::decode(bytes);
+    if (!m) return;
+    count.mix(m->index() + 100U * process);
+    const disk& d = disk_of(process);
+    if (std::holds_alternative<wire::payment_ack>(*m) || std::holds_alternative<wire::channel_open>(*m)) {
+        const auto found = known.server_disk.find(record.terms.contract.id);
+        check(rule::durable_before_sent, found != known.server_disk.end() && found->second.paid >= record.paid(), [&] {
+            return "the server answers for " + sat(record.paid().value) + " on channel " +
+                   name_of(record.terms.contract.id) + ", and on its disk are " +
+                   (found == known.server_disk.end() ? "none" : sat(found->second.paid.value));
+        });
+    } else if (std::holds_alternative<wire::initiate>(*m)) {
+        std::array<std::uint8_t, 8> memory{};
+        const auto counter = d.kept.get({record_kind::key_counter, {}}, memory);
+        check(rule::durable_before_sent, counter && counter->version >= static_cast<std::uint64_t>(record.key),
+              [] { return "the server shows a key that is not counted on disk"; });
+    } else if (const auto* close = std::get_if<wire::close>(&*m); close && close->settlement) {
+        const txid& id = record.terms.contract.id;
+        const auto own = known.channels.find(id);
+        const bool over = own != known.channels.end() && own->second.closing_height != 0;  // and perhaps buried already
+        check(rule::durable_before_sent, over || on_disk_is(d, record_kind::server_settlement, id, {}),
+              [] { return "the server shows a settlement that is not on its disk"; });
+    }
+}
+
+void world::client_sends(std::uint8_t process, const channel_record& record, bytes_view bytes) {
+    const auto m = codec::decode(bytes);
+    if (!m) return;
+    count.mix(m->index() + 100U * process);
+    const disk& d = disk_of(process);
+    const txid& id = record.terms.contract.id;
+    if (const auto* pay = std::get_if<wire::update_payment>(&*m)) {
+        const auto& records = known.client_disk[process];
+        const auto found = records.find(id);
+        const auto change = static_cast<std::int64_t>(pay->client_change_value);
+        check(rule::durable_before_sent,
+              found != records.end() && found->second.paid.value >= record.terms.value.value - change,
+              [&] { return "the client sends a payment on channel " + name_of(id) + " that is not on its disk"; });
+    } else if (std::holds_alternative<wire::provide_contract>(*m)) {
+        check(rule::durable_before_sent,
+              known.client_disk[process].contains(id) && on_disk_is(d, record_kind::client_contract, id, {}) &&
+                  on_disk_is(d, record_kind::client_refund, id, {}),
+              [&] { return "the client sends contract " + name_of(id) + ", and it or its refund is not on disk"; });
+    }
+}
+
+ecdsa_signature with_high_s(ecdsa_signature signature) {
+    constexpr bytes32 order{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+                            0xff, 0xff, 0xff, 0xff, 0xfe, 0xba, 0xae, 0xdc, 0xe6, 0xaf, 0x48,
+                            0xa0, 0x3b, 0xbf, 0xd2, 0x5e, 0x8c, 0xd0, 0x36, 0x41, 0x41};
+    int borrow = 0;
+    for (std::size_t i = 32; i-- > 0;) {
+        const int d = order[i] - signature.compact[32 + i] - borrow;
+        borrow = d < 0 ? 1 : 0;
+        signature.compact[32 + i] = static_cast<std::uint8_t>(d + 256 * borrow);
+    }
+    return signature;
+}
+
+void world::carry(wire_link& link, bool to_client, bytes_view bytes) {
+    auto& queue = to_client ? link.to_client : link.to_server;
+    queue.push_back({{bytes.begin(), bytes.end()}, true});
+    if (!to_client && recorded.size() < 64) recorded.emplace_back(bytes.begin(), bytes.end());
+    wire_attack& attack = attacks[link.client];
+    if (attack.what == wire_attack::kind::none || attack.to_client != to_client) return;
+    frame& f = queue.back();
+    if (attack.what == wire_attack::kind::raise_s) {
+        const auto m = codec::decode(bytes);
+        if (!m || !std::holds_alternative<wire::update_payment>(*m)) return;  // waits for a payment
+        auto payment = std::get<wire::update_payment>(*m);
+        const auto flagged = parse_flagged(payment.signature);
+        if (!flagged) return;
+        const auto high = to_bytes({with_high_s(flagged->signature), flagged->hash_type});
+        payment.signature = high.view();
+        byte_string changed(bytes.size() + 16);
+        const auto encoded = codec::encode(payment, changed);
+        if (!encoded) return;
+        changed.resize(encoded->size());
+        f.bytes = std::move(changed);
+        count.add(fault::high_s);
+    } else {
+        // The server's own answers prove nothing any more once somebody else talks on the wire.
+        link.tampered = true;
+        if (const auto own = known.channels.find(link.channel); own != known.channels.end() && !to_client)
+            own->second.may_end = true;
+        f.honest = false;
+        if (attack.what == wire_attack::kind::repeat) {
+            count.add(fault::frame_repeated);
+            const frame again = f;
+            queue.push_back(again);
+        } else if (!f.bytes.empty()) {
+            count.add(fault::frame_changed);
+            f.bytes[attack.at % f.bytes.size()] ^= attack.change;
+        }
+    }
+    attack.what = wire_attack::kind::none;
+}
+
+// ---- network
+
+void world::broadcasts(std::uint8_t process, bytes_view bytes) {
+    const auto tx = parse_transaction(bytes);
+    check(rule::relayed, tx.has_value(), [] { return "what is broadcast is no transaction"; });
+    const txid id = tx->id();
+    const bool server = process < first_client;
+    const disk& d = disk_of(process);
+    if (known.channels.contains(id)) {
+        if (!server) return;
+        const auto found = known.server_disk.find(id);
+        check(
+            rule::durable_before_sent,
+            found != known.server_disk.end() && found->second.has_signature &&
+                on_disk_is(d, record_kind::server_contract, id, {}),
+            [&] { return "the server broadcasts contract " + name_of(id) + " without contract and payment on disk"; });
+        return;
+    }
+    const outpoint spent = tx->inputs().begin()->prevout;
+    if (!known.channels.contains(spent.id)) return;
+    say([&] {
+        return std::string("    ") +
+               (server ? "the server broadcasts a settlement" : "the client broadcasts the refund") + " of channel " +
+               name_of(spent.id);
+    });
+    check(rule::durable_before_sent,
+          on_disk_is(d, server ? record_kind::server_settlement : record_kind::client_refund, spent.id, bytes),
+          [&] { return "what ends channel " + name_of(spent.id) + " is broadcast and not on disk"; });
+}
+
+void world::submits(std::uint8_t process, bytes_view bytes) {
+    const submission said = chain.submit(bytes);
+    count.mix(said.accepted ? 7 : 8);
+    // What another transaction did to its inputs is nobody's fault.
+    const bool excused =
+        said.accepted || said.reason == "bad-txns-inputs-missingorspent" || said.reason == "txn-mempool-conflict";
+    check(rule::relayed, excused, [&] {
+        return std::string("the network refuses a transaction of ") +
+               (process < first_client ? "the server" : "a client") + ": " + said.reason;
+    });
+}
+
+std::optional<std::int64_t> world::rate_of(const transaction& tx) const {
+    std::int64_t fee = 0;
+    for (const tx_input& in : tx.inputs()) {
+        const auto coin = chain.coin_at(in.prevout);
+        if (!coin) return std::nullopt;
+        fee += coin->value.value;
+    }
+    for (const tx_output& out : tx.outputs()) fee -= out.value.value;
+    return fee * 1'000 / static_cast<std::int64_t>(tx.vsize());
+}
+
+void world::mine_one(memory_chain::contents take) {
+    chain.set_time(now);
+    chain.mine(1, miner, take);
+    while (observer.deliver(*this) > 0) {
+    }
+}
+
+void world::reorg(std::int32_t depth, memory_chain::contents take) {
+    if (chain.height() - depth < first_height()) return;
+    chain.set_time(now);
+    if (!chain.reorg(depth, miner, take)) return;
+    count.add(fault::reorg);
+    while (observer.deliver(*this) > 0) {
+    }
+}
+
+void world::on_block(const connected_block& b) {
+    auto reader = open_block(b.raw);
+    if (!reader) return;
+    while (const auto tx = reader->next()) {
+        const auto id = tx->id();
+        if (const auto own = known.channels.find(id); own != known.channels.end())
+            own->second.contract_height = b.height;
+        for (const tx_input& in : tx->inputs())
+            if (const auto own = known.channels.find(in.prevout.id);
+                own != known.channels.end() && in.prevout.index == 0) {
+                channel_truth& c = own->second;
+                c.closing_height = b.height;
+                c.closing = id;
+                c.closing_tx.assign(tx->bytes().begin(), tx->bytes().end());
+                c.may_end = true;
+                say([&] {
+                    return "    what ends channel " + name_of(in.prevout.id) + " is mined at height " +
+                           std::to_string(b.height);
+                });
+            }
+    }
+}
+
+void world::on_block_disconnected(std::int32_t height) {
+    for (auto& [id, c] : known.channels) {
+        if (c.contract_height >= height) c.contract_height = 0;
+        if (c.closing_height >= height) c.closing_height = 0;
+    }
+}
+
+// ---- after every step
+
+void world::check_all() {
+    for (const auto& channel : known.channels) {
+        const txid& id = channel.first;
+        const channel_truth& c = channel.second;
+        const auto on_server = known.server_disk.find(id);
+        const std::int64_t paid = on_server == known.server_disk.end() ? (c.closing_height != 0 ? c.best_on_disk : 0)
+                                                                       : on_server->second.paid.value;
+        check(rule::acked_is_kept, paid >= c.acked, [&] {
+            return "channel " + name_of(id) + ": " + sat(c.acked) + " were acked, and the server has " + sat(paid);
+        });
+        constexpr std::int64_t below_dust = 545;
+        const auto signed_away = known.signed_away.find({c.client, c.client_key});
+        const std::int64_t most = signed_away == known.signed_away.end() ? 0 : signed_away->second;
+        check(rule::paid_once, most <= c.first + c.asked + below_dust, [&] {
+            return "channel " + name_of(id) + ": the client signed " + sat(most) + " away and was asked for " +
+                   sat(c.first + c.asked);
+        });
+    }
+}
+
+void world::check_ended() {
+    for (const auto& channel : known.channels) {
+        const txid& own = channel.first;
+        const channel_truth& c = channel.second;
+        const auto about = [&id = own](const std::string& text) { return "channel " + name_of(id) + ": " + text; };
+        const bool server_lives = !server_dead && !c.hopeless;
+        check(rule::right_money, c.contract_height != 0 || c.acked == 0 || !server_lives,
+              [&] { return about("payments were acked, and the contract is not on the chain"); });
+        if (c.contract_height == 0) continue;
+        check(rule::right_money, c.closing_height != 0, [&] { return about("the contract is not spent"); });
+        const auto tx = parse_transaction(bytes_view(c.closing_tx)).value();
+        const auto back = tx.output(0).value();
+        const script_buffer to_client = script_of_key(c.terms.client_key);
+        const bool has_change = equal(back.script_pubkey, to_client.view());
+        if (tx.inputs().begin()->sequence == refund_sequence) {
+            ++count.refunded;
+            check(rule::right_money, !server_lives || c.acked == 0,
+                  [&] { return about("it was refunded, though " + sat(c.acked) + " were acked"); });
+            check(rule::right_money, has_change && back.value.value == c.terms.value.value - refund_fee.value,
+                  [&] { return about("the refund does not pay the client what it should"); });
+        } else {
+            ++count.settled;
+            const std::int64_t paid = c.terms.value.value - (has_change ? back.value.value : 0);
+            check(rule::right_money, paid >= c.acked && paid == c.best_on_disk, [&] {
+                return about("settled for " + sat(paid) + ", acked were " + sat(c.acked) + ", the server had " +
+                             sat(c.best_on_disk));
+            });
+            std::int64_t payout = 0;
+            std::int64_t total = 0;
+            for (const tx_output& out : tx.outputs()) {
+                if (equal(out.script_pubkey, server_payout.view())) payout += out.value.value;
+                total += out.value.value;
+            }
+            // All of the contract goes to the two and to the miner, and the fee is the server's.
+            check(rule::right_money,
+                  payout > 0 && payout < paid && total - payout == (has_change ? back.value.value : 0),
+                  [&] { return about("the settlement pays the server " + sat(payout) + " of " + sat(paid)); });
+        }
+        check(rule::kept_until_buried, !known.client_disk[c.client].contains(own),
+              [&] { return about("its end is buried, and the client keeps its record"); });
+        check(rule::kept_until_buried, server_dead || !known.server_disk.contains(own),
+              [&] { return about("its end is buried, and the server keeps its record"); });
+    }
+}
+
+}  // namespace simulation

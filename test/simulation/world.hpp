@@ -1,0 +1,132 @@
+// Everything that outlives a process: chain, disks, wires, time; and the rules, checked as things happen.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <memory>
+
+#include "paychan/memory/chain_follower.hpp"
+#include "paychan/memory/clock.hpp"
+#include "paychan/memory/store.hpp"
+#include "paychan/wire/codec.hpp"
+#include "simulation/schedule.hpp"
+#include "simulation/truth.hpp"
+
+namespace simulation {
+
+inline constexpr unix_time world_start{1'700'000'000};
+inline constexpr std::int64_t settle_margin = 7'200;  // [s]
+inline constexpr std::int32_t burial = 8;             // [blocks] 100 would only take longer
+inline constexpr int coins_per_client = 4;
+inline constexpr satoshi coin_value{2'000'000};
+
+/// A frame on its way.
+struct frame {
+    byte_string bytes;
+    bool honest = true;  // sent by the process at the other end, once, and not changed
+};
+
+/// A connection.  Its ends are processes, or the simulation itself as a stranger.
+struct wire_link {
+    std::uint8_t client = 0;  // process number; 0 for a stranger
+    std::uint8_t server = 0;
+    std::deque<frame> to_server;
+    std::deque<frame> to_client;
+    bool client_gone = false;  // that end is closed: what it sent before still arrives
+    bool server_gone = false;
+    bool client_told = false;  // that side was told of the end
+    bool server_told = false;
+    bool tampered = false;  // what is said on it proves nothing any more
+    txid channel{};         // the last one that the client used on it
+};
+
+/// What somebody on the wire does to the next frame that fits.
+struct wire_attack {
+    enum class kind : std::uint8_t { none, repeat, change, raise_s } what = kind::none;
+    bool to_client = false;
+    std::uint32_t at = 0;
+    std::uint8_t change = 0;
+};
+
+/// One disk.  Processes come and go; a disk stays.
+struct disk {
+    memory_store kept;
+    bool full = false;
+    bool one_by_one = false;
+};
+
+class world {
+public:
+    world(const cast& c, tally& t, bool tracing);
+
+    // ---- what happened, in words
+    template <class F>
+    void say(F&& text) {
+        if (tracing) trace.push_back(text());
+    }
+
+    // ---- rules
+    template <class F>
+    void check(rule r, bool holds, F&& text) {
+        ++count.checked[static_cast<std::size_t>(r)];
+        if (!holds) throw violation{r, text()};
+    }
+    void stored(std::uint8_t process, const record_id& id, std::uint64_t version, bytes_view bytes);
+    void erased(std::uint8_t process, const record_id& id, std::int32_t height_seen);
+    void signs(std::uint8_t process, const sign_request& request);
+    void server_sends(std::uint8_t process, const channel_record& record, bytes_view frame);
+    void client_sends(std::uint8_t process, const channel_record& record, bytes_view frame);
+    void broadcasts(std::uint8_t process, bytes_view tx);
+    /// Offers a transaction to the network, and judges a refusal; the process hears of it later.
+    void submits(std::uint8_t process, bytes_view tx);
+    void check_all();
+    void check_ended();
+
+    /// True when the operator's clock or the chain says that a channel is due.
+    [[nodiscard]] bool is_due(const channel_truth& c, std::uint8_t process) const {
+        return std::max(now + clock_error[process], chain.median_time()) + settle_margin >= c.terms.expiry;
+    }
+
+    /// Puts a frame on the wire, where it may be attacked.
+    void carry(wire_link& link, bool to_client, bytes_view bytes);
+
+    // ---- chain
+    void mine_one(memory_chain::contents take = memory_chain::contents::mempool);
+    void reorg(std::int32_t depth, memory_chain::contents take);
+    /// [sat/kvB] what a transaction pays; nothing when it is unknown what it spends.
+    [[nodiscard]] std::optional<std::int64_t> rate_of(const transaction& tx) const;
+
+    // For the observer's own follower.
+    void on_block(const connected_block& b);
+    void on_block_disconnected(std::int32_t height);
+
+    [[nodiscard]] disk& disk_of(std::uint8_t process) { return process < first_client ? disks[0] : disks[process]; }
+
+    cast who;
+    tally& count;
+    bool tracing;
+    std::vector<std::string> trace;
+    memory_chain chain;
+    chain_follower observer;
+    unix_time now = world_start;
+    std::array<std::int64_t, 8> clock_error{};  // [s] by process
+    std::array<disk, 8> disks;                  // by process; 0: the servers'
+    std::array<std::optional<std::pair<memory_store, std::map<txid, on_disk>>>, 8> copies;  // of clients' disks
+    std::vector<std::unique_ptr<wire_link>> links;
+    truth known;
+    std::int64_t fee_floor = 1'000;  // [sat/kvB]
+    bool server_dead = false;
+    std::vector<byte_string> recorded;     // frames that a stranger has listened to, from clients
+    std::array<wire_attack, 8> attacks{};  // by client
+    byte_string miner{0x51};
+    script_buffer server_payout;
+};
+
+/// n - s: the other s of a signature, as valid, but relayed by no node.
+[[nodiscard]] ecdsa_signature with_high_s(ecdsa_signature signature);
+
+/// The chain that every history begins with, and the clients' coins on it.
+[[nodiscard]] const memory_chain& first_chain();
+[[nodiscard]] std::int32_t first_height();
+
+}  // namespace simulation
