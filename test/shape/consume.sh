@@ -27,7 +27,7 @@ consume() {
         step "$name: runs" "$folder/consumer" || true
 }
 
-all="asio;bitcoind;postgres;protobuf;sqlite"
+all="asio;bitcoind;conformance;postgres;protobuf;sqlite"
 consume "add_subdirectory, core" "" -DPAYCHAN_FOLDER="$root"
 consume "add_subdirectory, core without OpenSSL" "" -DPAYCHAN_FOLDER="$root" -DPAYCHAN_PORTABLE_HASH=ON \
     -DCMAKE_DISABLE_FIND_PACKAGE_OpenSSL=ON
@@ -42,7 +42,7 @@ if step "configures for installation" cmake -S "$root" -B "$work/build" "${gener
     consume "find_package, every component" "$all" -DCMAKE_PREFIX_PATH="$work/prefix"
     # What is not asked for is not looked for.
     hide=()
-    for package in Boost Threads nlohmann_json PostgreSQL Protobuf SQLite3; do hide+=("-DCMAKE_DISABLE_FIND_PACKAGE_$package=ON"); done
+    for package in Boost Catch2 Threads nlohmann_json PostgreSQL Protobuf SQLite3; do hide+=("-DCMAKE_DISABLE_FIND_PACKAGE_$package=ON"); done
     consume "find_package, core on a machine without the optional dependencies" "" -DCMAKE_PREFIX_PATH="$work/prefix" "${hide[@]}"
 
     name="a component that does not exist is refused by name"

@@ -14,6 +14,17 @@
 #ifdef HAS_POSTGRES
 #include <libpq-fe.h>
 #endif
+#ifdef HAS_CONFORMANCE
+#define CATCH_CONFIG_RUNNER
+#include <catch2/catch.hpp>
+
+#include "conformance/store.hpp"
+#include "paychan/memory/store.hpp"
+
+TEST_CASE("a store of my own keeps the contract of Store") {
+    paychan::conformance::store_conformance([] { return paychan::memory_store(); });
+}
+#endif
 #ifdef HAS_ASIO
 #include <boost/asio/io_context.hpp>
 #endif
@@ -42,6 +53,9 @@ int main() {
 #ifdef HAS_ASIO
     boost::asio::io_context io;
     if (io.run() != 0) return 6;
+#endif
+#ifdef HAS_CONFORMANCE
+    if (Catch::Session().run() != 0) return 8;
 #endif
     std::puts("works");
 }
