@@ -800,7 +800,7 @@ TEST_CASE("a channel is resumed by its contract's txid in display order", "[chan
         talk.known.stage = channel_stage::contract_stored;
         server_channel waiting;
         CHECK(in_brief(step<schemes>(waiting, talk.server_env(), hello->send[0]), waiting) ==
-              "broadcasting; send SERVER_VERSION");
+              "broadcasting; send SERVER_VERSION; tell stored");
         CHECK(in_brief(on_broadcast(waiting, waiting.session.broadcast, broadcast_outcome::accepted), waiting) ==
               "open; persist channel; send CHANNEL_OPEN; tell payment opened");
     }
@@ -808,7 +808,7 @@ TEST_CASE("a channel is resumed by its contract's txid in display order", "[chan
         talk.known.stage = channel_stage::unbacked;
         server_channel waiting;
         CHECK(in_brief(step<schemes>(waiting, talk.server_env(), hello->send[0]), waiting) ==
-              "broadcasting; send SERVER_VERSION");
+              "broadcasting; send SERVER_VERSION; tell stored");
         CHECK(in_brief(step<schemes>(waiting, talk.server_env(), again->send[0]), waiting) == out_of_order);
         server_channel refused = waiting;
         CHECK(in_brief(on_broadcast(refused, refused.session.broadcast, broadcast_outcome::refused), refused) ==
