@@ -167,39 +167,42 @@ private:
             if (next_.session.contract.data() != channel_.session.contract.data()) release_contract(next_.session);
             return wanted ? fail(errc::too_long, "the message does not fit into a frame") : fail(wanted.error());
         }
-        if (!wanted->persist.empty()) {
-            const detail::put_batch batch(wanted->persist, next_.record, record_kind::client_channel);
-            const auto written = put_all(store_, batch.view());
+        auto saved = detail::on_disk(write(wanted->persist), wanted);
+        if (!saved) {
             // Whether it is on disk is unknown: its coins stay reserved, for a restart may find it there.
-            if (!written && !wanted->persist.contract.empty()) channel_.session.contract = {};
-            if (!written) uncertain_ = channel_.record.stage != channel_stage::none;
-            PAYCHAN_CHECK(written);
+            if (!wanted->persist.contract.empty()) channel_.session.contract = {};
+            uncertain_ = channel_.record.stage != channel_stage::none;
+            return fail(saved.error());
         }
         const bool acked = channel_.session.payment_in_flight && !next_.session.payment_in_flight;
         channel_ = next_;
-        for (const bytes_view tx : wanted->broadcast) broadcaster_.broadcast(tx);
-        for (const bytes_view frame : frames_.frames()) transport_.send(frame);
-        if (wanted->close) {
-            channel_.session.phase = client_phase::ended;
-            transport_.close();
-        }
-        // Copied: a listener that pays from inside its event begins the next step, which uses the memory of this one.
-        const auto notify = wanted->notify;
-        for (const event& e : notify) {
-            if (e.kind == event_kind::acked && acked) complete_payment(payment_receipt{e.amount, e.total, e.data});
-            if (e.kind == event_kind::error)
-                fail_payment({errc::peer_error, "the server refused and ended the connection"});
-            events_.on_event(e);
-        }
+        if (wanted->close) channel_.session.phase = client_phase::ended;
+        // A listener that pays from inside its event begins the next step.
+        std::move(*saved)
+            .broadcast(broadcaster_)
+            .send(transport_, frames_)
+            .close(transport_)
+            .notify([&](const event& e) {
+                if (e.kind == event_kind::acked && acked) complete_payment(payment_receipt{e.amount, e.total, e.data});
+                if (e.kind == event_kind::error)
+                    fail_payment({errc::peer_error, "the server refused and ended the connection"});
+                events_.on_event(e);
+            });
         return {};
+    }
+
+    [[nodiscard]] result<void> write(const persist_set& what) {
+        const detail::put_batch batch(what, next_.record, record_kind::client_channel);
+        return put_all(store_, batch.view());
     }
 
     /// Ends the connection for a failure of a step; the record stays what it was.
     void end_with(const error& e) {
-        if (e.code != errc::malformed && frames_.encode(one(detail::error_message_for(e)), codec_))
-            for (const bytes_view frame : frames_.frames()) transport_.send(frame);
         channel_.session.phase = client_phase::ended;
-        transport_.close();
+        if (e.code == errc::malformed)
+            transport_.close();
+        else
+            frames_.send_last(detail::error_message_for(e), transport_, codec_);
         event told = detail::event_of(event_kind::error, channel_.record);
         told.problem = e;
         events_.on_event(told);
@@ -208,12 +211,6 @@ private:
     /// Frees the coins of a contract that never left this process, and never will.
     void release_contract(const client_session& session) {
         if (!session.contract.empty()) wallet_.release(session.contract);
-    }
-
-    [[nodiscard]] static bounded_list<wire::message, 2> one(const wire::message& m) {
-        bounded_list<wire::message, 2> list;
-        list.push_back(m);
-        return list;
     }
 
     void complete_payment(const result<payment_receipt>& outcome) {

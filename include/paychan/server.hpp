@@ -205,25 +205,24 @@ private:
 
     /// True when the effects happened.
     bool carry_out(const result<void>& written) {
-        if (!pending_ || !written) {
-            end_with(pending_ ? written.error() : pending_.error());
+        auto saved = detail::on_disk(written, pending_);
+        if (!saved) {
+            end_with(saved.error());
             return false;
         }
         const bool resumed =
             channel_.session.phase == server_phase::idle && next_.session.phase == server_phase::broadcasting;
         channel_ = next_;
-        for (const bytes_view tx : pending_->broadcast) broadcaster_.broadcast(tx);
-        for (const bytes_view frame : frames_.frames()) transport_.send(frame);
-        if (pending_->close) {
-            channel_.session.phase = server_phase::ended;
-            transport_.close();
-        }
-        // Copied: the answer to a payment is a step of its own.
-        const auto notify = pending_->notify;
-        for (const event& e : notify) {
-            events_.on_event(e);
-            if (e.kind == event_kind::payment && channel_.session.phase == server_phase::answering) answer(e);
-        }
+        if (pending_->close) channel_.session.phase = server_phase::ended;
+        std::move(*saved)
+            .broadcast(broadcaster_)
+            .send(transport_, frames_)
+            .close(transport_)
+            .notify([&](const event& e) {
+                events_.on_event(e);
+                // The answer is a step of its own.
+                if (e.kind == event_kind::payment && channel_.session.phase == server_phase::answering) answer(e);
+            });
         if (resumed) rebroadcast();
         return true;
     }
@@ -260,14 +259,11 @@ private:
         events_.on_event(told);
     }
 
-    void end_by(const wire::message& last) {
+    template <class Last>
+    void end_by(const Last& last) {
         if (channel_.session.phase == server_phase::ended) return;
-        bounded_list<wire::message, 2> list;
-        list.push_back(last);
-        if (frames_.encode(list, codec_))
-            for (const bytes_view frame : frames_.frames()) transport_.send(frame);
         channel_.session.phase = server_phase::ended;
-        transport_.close();
+        frames_.send_last(last, transport_, codec_);
     }
 
     TransportPolicy& transport_;

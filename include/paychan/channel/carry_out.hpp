@@ -1,5 +1,13 @@
-// Carries out effects in the one order that is safe.  The only place where a step's wishes become deeds.
+// Carries out effects in the one order that is safe.  The only place where a step's wishes become deeds; its types leave
+// frames no other way out.
+//     const put_batch batch(wanted->persist, record, kind);
+//     auto saved = on_disk(put_all(store, batch.view()), wanted);
+//     if (!saved) ...                                       // nothing has left, and nothing can
+//     std::move(*saved).broadcast(broadcaster).send(transport, frames).close(transport).notify(tell);
 #pragma once
+
+#include <concepts>
+#include <utility>
 
 #include "paychan/channel/effects.hpp"
 #include "paychan/channel/record_io.hpp"
@@ -71,12 +79,106 @@ public:
         clear();
         return memory_;
     }
-    [[nodiscard]] const bounded_list<bytes_view, 2>& frames() const { return frames_; }
+
+    /// Ends a connection with a message that needs nothing on disk, for it promises nothing.  It is left out where it does
+    /// not fit into a frame.
+    template <class Last, Transport T, Codec C>
+    requires std::same_as<Last, wire::error_message> || std::same_as<Last, wire::close>
+    void send_last(const Last& last, T& transport, C& codec) {
+        bounded_list<wire::message, 2> list;
+        list.push_back(last);
+        if (encode(list, codec)) send_all(transport);
+        transport.close();
+    }
 
 private:
+    friend class to_send;
+
+    template <Transport T>
+    void send_all(T& transport) const {
+        for (const bytes_view frame : frames_) transport.send(frame);
+    }
+
     std::array<std::uint8_t, Capacity> memory_{};
     bounded_list<bytes_view, 2> frames_;
 };
+
+/// What is still to be done of effects whose records are on disk.  Each stage is a type with one function, which uses it up
+/// and returns the next.  All point to the effects: carry them out before those change.
+class stage {
+public:
+    stage(const stage&) = delete;
+    stage& operator=(const stage&) = delete;
+
+protected:
+    explicit stage(const effects& all) : all_(&all) {}
+    stage(stage&&) = default;
+    const effects* all_;
+};
+
+class to_notify final : stage {
+public:
+    /// tell(event)  may begin the next step, which overwrites these effects: so they are copied.
+    template <class Tell>
+    void notify(Tell&& tell) && {
+        const auto list = all_->notify;
+        for (const event& e : list) tell(e);
+    }
+
+private:
+    friend class to_close;
+    using stage::stage;
+};
+
+class to_close final : stage {
+public:
+    template <Transport T>
+    [[nodiscard("notify() is still to be called")]] to_notify close(T& transport) && {
+        if (all_->close) transport.close();
+        return to_notify(*all_);
+    }
+
+private:
+    friend class to_send;
+    using stage::stage;
+};
+
+class to_send final : stage {
+public:
+    /// frames  those of the effects
+    template <Transport T, std::size_t Capacity>
+    [[nodiscard("close() is still to be called")]] to_close send(T& transport, const frame_list<Capacity>& frames) && {
+        frames.send_all(transport);
+        return to_close(*all_);
+    }
+
+private:
+    friend class to_broadcast;
+    using stage::stage;
+};
+
+class to_broadcast final : stage {
+public:
+    template <Broadcaster B>
+    [[nodiscard("send() is still to be called")]] to_send broadcast(B& broadcaster) && {
+        for (const bytes_view tx : all_->broadcast) broadcaster.broadcast(tx);
+        return to_send(*all_);
+    }
+
+private:
+    friend result<to_broadcast> on_disk(const result<void>& written, const result<effects>& wanted);
+    using stage::stage;
+};
+
+/// The first stage.  written  the outcome of writing the put_batch of these effects
+/// Fails  as the step did, or the write.
+[[nodiscard("broadcast() is still to be called")]] inline result<to_broadcast> on_disk(const result<void>& written,
+                                                                                       const result<effects>& wanted) {
+    if (!wanted) return fail(wanted.error());
+    if (!written) return fail(written.error());
+    return to_broadcast(*wanted);
+}
+result<to_broadcast> on_disk(const result<void>& written, result<effects>&& wanted) = delete;  // it points to them
 
 /// Why a frame was not understood: answered when it is a message of the wrong kind, cut off without a word when it is
 /// none at all.

@@ -102,7 +102,8 @@ close_header()
 
 open_header(server.hpp)
 # 7: a failed write is passed over.
-mutate([=[        if (!pending_ || !written) {]=] [=[        if (!pending_ || (!written && !simulation::is_mutant(7))) {]=])
+mutate([=[detail::on_disk(written, pending_)]=]
+       [=[detail::on_disk(simulation::is_mutant(7) ? result<void>{} : written, pending_)]=])
 close_header()
 
 open_header(channel/payment.hpp)
