@@ -1003,6 +1003,7 @@ TEST_CASE("many connections' payments are written in one batch, and acked when t
         const txid id = b.channel();
         const bytes record = stored_bytes(b.payee.disk, kind, id);
         const std::uint64_t version = kind == record_kind::server_channel ? b.s->record().version : 1;
+        if (needs_predecessor({kind, id}, version)) REQUIRE(a.payee.disk.put({kind, id}, 1, record));
         REQUIRE(a.payee.disk.put({kind, id}, version, record));
     }
     world::server other(both_versions{}, connection, a.clock, a.payee.keys, a.payee.store, a.payee.wallet,

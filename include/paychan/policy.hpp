@@ -88,6 +88,7 @@ enum class record_kind : std::uint8_t {
     server_settlement = 6,  ///< the settlement that was broadcast last
     key_counter = 7,        ///< how many keys a key store has given out
     chain_position = 8,     ///< where a wallet's or a backend's scan of the chain begins
+    store_network = 9,      ///< the name of the network that the store's channels are on
 };
 
 /// The name of a record: its kind, and the contract's txid (or zeros, for records that belong to no channel).
@@ -109,6 +110,13 @@ struct stored_record {
     bytes_view bytes;  ///< in the memory that `get` was given
 };
 
+/// Whether a put of this version only ever replaces a record that is there.  A channel is stored first with version 1;
+/// where none is at a later version, it was deleted, its contract being spent and buried: a process that was stopped
+/// since before that must not write it again, and ack a payment on nothing.
+[[nodiscard]] constexpr bool needs_predecessor(const record_id& id, std::uint64_t version) {
+    return version > 1 && (id.kind == record_kind::client_channel || id.kind == record_kind::server_channel);
+}
+
 /// How a store on disk is opened.
 enum class store_access : std::uint8_t {
     create,     ///< read and write; a missing store is made, for its owner alone
@@ -118,15 +126,17 @@ enum class store_access : std::uint8_t {
 
 /// Keeps records across crashes.  Any function may fail with corrupt_record too.
 /// put(id, version, bytes)  atomic, and on disk when it returns.  version  below 2^63
-///                          Fails  stale_record (this version or a newer one is there: nothing is written),
+///                          Fails  stale_record (this version or a newer one is there, or none is and
+///                                 needs_predecessor() says that one must: nothing is written),
 ///                                 store_failed (nothing is written, or it is unknown: stop using the record).
 /// get(id, memory)          the latest version, copied into `memory`.  Fails  not_found, too_long (memory), store_failed.
 /// erase(id)                forgets it; no error when it is not there.  Fails  store_failed.
 /// list(kind, f)            calls f(record_id) for each record of that kind; f must not use the store.
 ///                          Fails  store_failed.
 ///
-/// Optional: put_many(span<const put_request>)  all of them or none, at the cost of one put.  Without it a batch is
-/// written one by one in its order, so a server commits once for each channel and not once for all.
+/// Optional: put_many(span<const put_request>)  all of them or none, at the cost of one put; a record may occur again,
+/// newer, and what stands before it counts as there.  Without put_many a batch is written one by one in its order, so a
+/// server commits once for each channel and not once for all.
 template <class S>
 concept Store = requires(S s, const record_id& id, std::uint64_t version, bytes_view bytes, bytes_span memory,
                          record_kind kind, void (*f)(const record_id&)) {

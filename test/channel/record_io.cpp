@@ -5,6 +5,7 @@
 
 #include "paychan/memory/store.hpp"
 #include "support/channel.hpp"
+#include "support/old_stores.hpp"
 
 using namespace paychan;
 using namespace paychan_test;
@@ -155,9 +156,28 @@ TEST_CASE("a record with values that cannot be is refused, whatever its checksum
     }
 }
 
+TEST_CASE("records of format 1 are read for ever, of both roles and both protocol versions", "[channel][record]") {
+    const auto known = read_vectors("stores/format_1.json");
+    std::set<std::pair<std::string, int>> seen;
+    for (const auto& c : known["channels"])
+        for (const auto& r : known["records"]) {
+            const int kind = c["role"] == "client" ? 1 : 4;
+            if (r["kind"] != kind || r["channel"] != c["contract"]) continue;
+            CAPTURE(c.dump());
+            const bytes file = unhex(r["bytes"].get<std::string>());
+            const auto read = read_record(file);
+            REQUIRE(read);
+            check_record(*read, c);
+            CHECK(owned(write_record(*read).view()) == file);  // while this is the format that is written
+            seen.insert({c["role"].get<std::string>(), c["protocol"].get<int>()});
+        }
+    CHECK(seen.size() == 4);
+}
+
 TEST_CASE("a record is not taken for another channel's or another version's", "[channel][record]") {
     memory_store store;
-    const channel_record r = full_record();
+    channel_record r = full_record();
+    r.version = 1;
     const record_buffer b = write_record(r);
     const txid other{sha256(as_bytes("other"))};
     const auto load = [&](const txid& id) { return load_record(store, record_kind::server_channel, id); };

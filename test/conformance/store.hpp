@@ -49,7 +49,7 @@ inline std::set<record_id> listed(auto& store, record_kind kind) {
 /// make()  a new store that holds nothing
 void store_conformance(const auto& make) {
     Store auto store = make();
-    constexpr auto kind = record_kind::server_channel;
+    constexpr auto kind = record_kind::server_settlement;  // of those that may be put at any version
     const record_id a = id_of(kind, 1);
     const record_id b = id_of(kind, 2);
     const record_id c = id_of(kind, 3);
@@ -155,12 +155,90 @@ void store_conformance(const auto& make) {
         CHECK(code_of(put_all(store, batch)) == errc::stale_record);
         CHECK(put_all(store, {}));
     }
+    SECTION("a channel's record begins with version 1, and only one that is there goes on") {
+        for (const record_kind channel : {record_kind::client_channel, record_kind::server_channel}) {
+            const record_id id = id_of(channel, 1);
+            for (const std::uint64_t version : {std::uint64_t{2}, std::uint64_t{7}, std::uint64_t{1} << 62}) {
+                CHECK(code_of(store.put(id, version, bytes{7})) == errc::stale_record);
+                CHECK(code_of(fetch(store, id)) == errc::not_found);
+            }
+            CHECK(listed(store, channel).empty());
+            REQUIRE(store.put(id, 1, bytes{1}));
+            CHECK(fetch(store, id) == found{1, {1}});
+            CHECK(code_of(store.put(id, 1, bytes{2})) == errc::stale_record);
+            REQUIRE(store.put(id, 2, bytes(50, 2)));
+            CHECK(fetch(store, id) == found{2, bytes(50, 2)});
+            REQUIRE(store.put(id, 9, {}));
+            CHECK(code_of(store.put(id, 9, bytes{3})) == errc::stale_record);
+            CHECK(code_of(store.put(id, 8, bytes{3})) == errc::stale_record);
+            CHECK(code_of(store.put(id, 1, bytes{3})) == errc::stale_record);
+            CHECK(fetch(store, id) == found{9, {}});
+        }
+    }
+    SECTION("a channel's record that was deleted is not brought back by who still has it") {
+        for (const record_kind channel : {record_kind::client_channel, record_kind::server_channel}) {
+            const record_id id = id_of(channel, 1), other = id_of(channel, 2);
+            for (std::uint64_t v = 1; v <= 4; ++v) {
+                REQUIRE(store.put(id, v, bytes{4}));
+                REQUIRE(store.put(other, v, bytes{4}));
+            }
+            REQUIRE(store.erase(id));
+            CHECK(code_of(store.put(id, 5, bytes{5})) == errc::stale_record);
+            CHECK(code_of(store.put(id, 2, bytes{2})) == errc::stale_record);
+            CHECK(code_of(fetch(store, id)) == errc::not_found);
+            CHECK(listed(store, channel) == std::set{other});
+            CHECK(store.put(other, 5, bytes{5}));  // the others go on
+            REQUIRE(store.put(id, 1, bytes{1}));   // as for an import
+            CHECK(store.put(id, 2, bytes{2}));
+            CHECK(fetch(store, id) == found{2, {2}});
+        }
+    }
+    SECTION("what belongs to no channel, and what is not rewritten by payments, needs no predecessor") {
+        for (const record_kind other :
+             {record_kind::client_contract, record_kind::client_refund, record_kind::server_contract,
+              record_kind::server_settlement, record_kind::key_counter, record_kind::chain_position})
+            CHECK(store.put(id_of(other, 1), 12, bytes{1}));
+    }
     if constexpr (BatchStore<decltype(store)>) {
+        SECTION("a batch with a channel's record that was deleted writes nothing, wherever that one stands") {
+            const bytes content{1};
+            const record_id channels[] = {id_of(record_kind::client_channel, 1), id_of(record_kind::client_channel, 2),
+                                          id_of(record_kind::server_channel, 1)};
+            for (const record_id& id : channels) REQUIRE(store.put(id, 1, content));
+            for (std::size_t gone = 0; gone < 3; ++gone) {
+                REQUIRE(store.erase(channels[gone]));
+                std::vector<put_request> batch{{id_of(record_kind::server_contract, 9), 1, content},
+                                               {id_of(record_kind::server_settlement, 9), 2, content}};
+                for (const record_id& id : channels) batch.push_back({id, 2, content});
+                CHECK(code_of(store.put_many(batch)) == errc::stale_record);
+                for (std::size_t i = 0; i < 3; ++i) {
+                    if (i == gone)
+                        CHECK(code_of(fetch(store, channels[i])) == errc::not_found);
+                    else
+                        CHECK(fetch(store, channels[i]) == found{1, content});
+                }
+                CHECK(code_of(fetch(store, batch[0].id)) == errc::not_found);
+                CHECK(code_of(fetch(store, batch[1].id)) == errc::not_found);
+                REQUIRE(store.put(channels[gone], 1, content));
+            }
+        }
+        SECTION("in a batch a channel's record may follow one that stands before it") {
+            const record_id id = id_of(record_kind::client_channel, 1);
+            const bytes one{1}, two{2};
+            const std::array back{put_request{id, 8, two}, put_request{id, 1, one}};
+            CHECK(code_of(store.put_many(back)) == errc::stale_record);
+            CHECK(code_of(fetch(store, id)) == errc::not_found);
+            const std::array both{put_request{id, 1, one}, put_request{id, 8, two}};
+            REQUIRE(store.put_many(both));
+            CHECK(fetch(store, id) == found{8, two});
+            CHECK(code_of(store.put_many(both)) == errc::stale_record);
+            CHECK(fetch(store, id) == found{8, two});
+        }
         SECTION("a batch with one stale record writes none of them, wherever that one stands") {
             const bytes before{1}, after{2};
             for (std::size_t stale = 0; stale < 3; ++stale) {
-                const record_id ids[] = {id_of(record_kind::client_channel, static_cast<std::uint8_t>(stale)),
-                                         id_of(record_kind::server_channel, static_cast<std::uint8_t>(stale)),
+                const record_id ids[] = {id_of(record_kind::client_refund, static_cast<std::uint8_t>(stale)),
+                                         id_of(record_kind::server_settlement, static_cast<std::uint8_t>(stale)),
                                          id_of(record_kind::key_counter, static_cast<std::uint8_t>(stale))};
                 std::vector<put_request> batch;
                 for (const record_id& id : ids) batch.push_back({id, 10, after});

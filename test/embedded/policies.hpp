@@ -78,6 +78,8 @@ public:
             }
             if (s.version == 0 && free == nullptr) free = &s;
         }
+        if (needs_predecessor(id, version) && (free == nullptr || free->version == 0))
+            return fail(errc::stale_record, "the record that this one follows was deleted");
         if (free == nullptr || !free->bytes.assign(bytes)) return fail(errc::store_failed, "the slots are full");
         free->id = id;
         free->version = version;

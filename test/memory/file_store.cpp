@@ -8,6 +8,7 @@
 #include "../conformance/store.hpp"
 #include "../support/process.hpp"
 #include "paychan/core/hex.hpp"
+#include "support/old_stores.hpp"
 
 using namespace paychan;
 using namespace paychan::conformance;
@@ -54,7 +55,7 @@ TEST_CASE("file_store keeps everything when it is closed and opened again", "[me
         REQUIRE(store.status());
         REQUIRE(store.put(a, 1, bytes{1}));
         REQUIRE(store.put(a, 2, bytes{2}));
-        REQUIRE(store.put(b, 9, {}));
+        REQUIRE(store.put(b, 1, {}));
         REQUIRE(store.put(id_of(kind, 3), 1, {}));
         REQUIRE(store.erase(id_of(kind, 3)));
         CHECK(store.last_error() == folder.file() + ": no error");
@@ -64,7 +65,7 @@ TEST_CASE("file_store keeps everything when it is closed and opened again", "[me
         file_store store(folder.file(), access);
         REQUIRE(store.status());
         CHECK(fetch(store, a) == found{2, {2}});
-        CHECK(fetch(store, b) == found{9, {}});
+        CHECK(fetch(store, b) == found{1, {}});
         CHECK(listed(store, kind) == std::set{a, b});
         CHECK(code_of(store.put(a, 2, {})) ==
               (access == store_access::read_only ? errc::store_failed : errc::stale_record));
@@ -144,14 +145,28 @@ TEST_CASE("file_store reads a record of format 1", "[memory][store]") {
     CHECK(listed(store, kind) == std::set{a, b});
 }
 
+TEST_CASE("a file_store of format 1 is read for ever, also after its process was killed", "[memory][store]") {
+    const auto known = read_vectors("stores/format_1.json");
+    const temporary_folder folder;
+    fs::create_directory(folder.file());
+    for (const auto& [name, content] : known["file_store"].items())
+        write_bytes(folder.file("store.db/" + name), unhex(content.get<std::string>()));
+    REQUIRE(fs::exists(folder.file("store.db/batch-0")));
+    for (const auto access : {store_access::read_only, store_access::existing}) {
+        file_store store(folder.file(), access);
+        REQUIRE(store.status());
+        check_old_store(store, known, access);
+    }
+}
+
 TEST_CASE("file_store refuses a damaged record by name, wherever the damage is, and the others work",
           "[memory][store]") {
     const temporary_folder folder;
     const std::string path = folder.file("store.db/" + file_a);
     {
         file_store store(folder.file());
-        REQUIRE(store.put(a, 5, bytes{1, 2, 3}));
-        REQUIRE(store.put(b, 5, bytes{4}));
+        REQUIRE(store.put(a, 1, bytes{1, 2, 3}));
+        REQUIRE(store.put(b, 1, bytes{4}));
     }
     const bytes whole = read_file(path);
     for (std::size_t i = 0; i < 2 * whole.size(); ++i) {
@@ -169,7 +184,7 @@ TEST_CASE("file_store refuses a damaged record by name, wherever the damage is, 
         CHECK(code_of(store.put(a, 6, {})) == errc::corrupt_record);  // what it held may be newer
         const std::array both{put_request{b, 6, {}}, put_request{a, 6, {}}};
         CHECK(code_of(store.put_many(both)) == errc::corrupt_record);
-        CHECK(fetch(store, b) == found{5, {4}});
+        CHECK(fetch(store, b) == found{1, {4}});
         CHECK(listed(store, kind) == std::set{a, b});
     }
     file_store store(folder.file());
@@ -181,7 +196,7 @@ TEST_CASE("file_store refuses a damaged record by name, wherever the damage is, 
 TEST_CASE("file_store refuses what stands under a record's name and is not that record", "[memory][store]") {
     const temporary_folder folder;
     const std::string path = folder.file("store.db/" + file_a);
-    { REQUIRE(file_store(folder.file()).put(b, 5, bytes{4})); }
+    { REQUIRE(file_store(folder.file()).put(b, 1, bytes{4})); }
     errc expected = errc::corrupt_record;
     std::string words;
     SECTION("another record") {
@@ -214,7 +229,7 @@ TEST_CASE("file_store refuses what stands under a record's name and is not that 
     CHECK(code_of(fetch(store, a)) == expected);
     CHECK(store.last_error() == path + ": " + words);
     CHECK(code_of(store.put(a, 9, {})) == expected);
-    CHECK(fetch(store, b) == found{5, {4}});
+    CHECK(fetch(store, b) == found{1, {4}});
 }
 
 TEST_CASE("file_store does not open with a damaged batch, since what it held is not known", "[memory][store]") {
@@ -300,6 +315,37 @@ TEST_CASE("file_store refuses a folder whose lock is not its own, by name, and l
     CHECK(names_in(folder.file()).size() == 1);
 }
 
+TEST_CASE("file_store whose making a power cut tore is made again, and is no store before that", "[memory][store]") {
+    const std::string whole = "paychan file store, format 1\n";
+    const temporary_folder folder;
+    const std::string path = folder.file("store.db/paychan.lock");
+    fs::create_directory(folder.file());
+    for (std::size_t size = 0; size <= whole.size(); ++size)
+        for (std::size_t kept = 0; kept <= size; ++kept) {
+            if (kept == whole.size()) continue;
+            std::string torn = whole.substr(0, kept);
+            torn.resize(size);  // the length is there, and of the content only the beginning
+            CAPTURE(size, kept);
+            write_file(path, torn);
+            for (const auto access : {store_access::existing, store_access::read_only})
+                REQUIRE(code_of(file_store(folder.file(), access).status()) == errc::not_found);
+            REQUIRE(file_store(folder.file()).status());
+            REQUIRE(read_file(path) == bytes(whole.begin(), whole.end()));
+        }
+}
+
+TEST_CASE("file_store reads a batch whose channel began at a later version, as imports once wrote them",
+          "[memory][store]") {
+    const temporary_folder folder;
+    { REQUIRE(file_store(folder.file()).status()); }
+    const bytes content{7};
+    const std::array batch{put_request{a, 7, content}};
+    write_bytes(folder.file("store.db/batch-0"), detail::encode_record_file(batch).value());
+    file_store store(folder.file());
+    CHECK(fetch(store, a) == found{7, {7}});
+    CHECK(store.put(a, 8, {}));
+}
+
 TEST_CASE("file_store is used by one process at a time", "[memory][store]") {
     const temporary_folder folder;
     child other([&](int channel) {
@@ -326,7 +372,7 @@ TEST_CASE("file_store is read by several processes at a time, which write nothin
     const temporary_folder folder;
     child writer([&](int channel) {
         file_store store(folder.file());
-        if (!store.put(a, 1, bytes{1}) || !store.put(b, 2, bytes{2})) ::_exit(1);
+        if (!store.put(a, 1, bytes{1}) || !store.put(b, 1, bytes{2})) ::_exit(1);
         tell(channel, 'd');
         ::kill(::getpid(), SIGKILL);
     });

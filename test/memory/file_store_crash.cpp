@@ -20,15 +20,16 @@ namespace {
 constexpr auto kind = record_kind::server_channel;
 const record_id a = id_of(kind, 1);
 const record_id b = id_of(record_kind::client_channel, 2);
-const record_id c = id_of(kind, 3);
+const record_id c = id_of(record_kind::server_settlement, 3);  // of those that may be put at any version
 
 bytes content_of(std::uint64_t version) { return bytes(30 + version % 500, static_cast<std::uint8_t>(version)); }
 
 /// Stands between file_store and the kernel: counts, fails, and knows what a power cut would leave.
 struct disk {
     static inline int syncs = 0;
-    static inline int left = -1;  // operations that still succeed; -1: all
-    static inline int error = 0;  // errno of the others
+    static inline std::set<ino_t> synced;  // also folders
+    static inline int left = -1;           // operations that still succeed; -1: all
+    static inline int error = 0;           // errno of the others
     static inline bool met = false;
 
     // A power cut leaves what was synced.  Of what was not: no content, and any of the names.
@@ -74,7 +75,9 @@ struct disk {
 
     static void on_sync(int fd) {
         struct stat about {};
-        if (watched.empty() || ::fstat(fd, &about) != 0) return;
+        if (::fstat(fd, &about) != 0) return;
+        synced.insert(about.st_ino);
+        if (watched.empty()) return;
         if (S_ISREG(about.st_mode)) {
             synced_files[about.st_ino] =
                 std::make_shared<const bytes>(read_file("/proc/self/fd/" + std::to_string(fd)));
@@ -177,7 +180,7 @@ TEST_CASE("file_store has every put that returned, and no half of a batch, where
         REQUIRE(of_c.contains(in_c ? std::optional(in_c->version) : std::nullopt));
         const auto names = listed(store, kind);
         REQUIRE(names.contains(a));
-        REQUIRE(names.contains(c) == in_c.has_value());
+        REQUIRE(listed(store, c.kind).contains(c) == in_c.has_value());
     };
     const std::function<void()> look = [&] {
         const auto changes = disk::unsynced;
@@ -310,6 +313,56 @@ TEST_CASE("file_store survives the failure of any disk operation with the old co
     CHECK(failures >= (full ? 60 : 3));
 }
 
+TEST_CASE("file_store that failed to write, and to take that back, has what it wrote after that", "[memory][store]") {
+    const disk cleared;
+    const temporary_folder folder;
+    file_store store(folder.file());
+    disk::watch(folder.file());
+    disk::error = EIO;
+    const bytes failed{1}, done{2};
+    REQUIRE(store.put(a, 1, {}));
+    disk::left = 2;  // written and renamed; not synced, nor deleted
+    CHECK(code_of(store.put(a, 2, failed)) == errc::store_failed);
+    REQUIRE(fs::exists(folder.file("store.db/batch-1")));
+    disk::left = GENERATE(-1, 0, 1, 4);
+    CAPTURE(disk::left);
+    const bool first_try = disk::left < 0;
+    CHECK(store.put(a, 2, done).has_value() == first_try);
+    disk::left = -1;
+    if (!first_try) REQUIRE(store.put(a, 2, done));
+    CHECK(fetch(store, a) == found{2, done});
+    // As after kill -9.
+    fs::copy(folder.file(), folder.file("copy"));
+    file_store reopened(folder.file("copy"));
+    REQUIRE(reopened.status());
+    CHECK(fetch(reopened, a) == found{2, done});
+}
+
+TEST_CASE("file_store whose folder another process was killed over syncs the folder above it", "[memory][store]") {
+    const disk cleared;
+    const temporary_folder folder;
+    fs::create_directory(folder.file());
+    const bool lock = GENERATE(true, false);
+    if (lock) write_file(folder.file("store.db/paychan.lock"), "");
+    disk::synced.clear();
+    file_store store(folder.file());
+    REQUIRE(store.status());
+    for (const std::string& f : {folder.path.string(), folder.file(), folder.file("store.db/paychan.lock")})
+        CHECK(disk::synced.contains(disk::file_of(f)));
+}
+
+TEST_CASE("file_store that is opened after a kill has on disk what it finds, before it is asked", "[memory][store]") {
+    const disk cleared;
+    const temporary_folder folder;
+    { REQUIRE(file_store(folder.file()).put(a, 1, {})); }
+    disk::synced.clear();
+    { REQUIRE(file_store(folder.file(), store_access::read_only).status()); }
+    CHECK(disk::synced.empty());
+    file_store store(folder.file(), store_access::existing);
+    for (const std::string& f : {folder.file(), folder.file("store.db/paychan.lock")})
+        CHECK(disk::synced.contains(disk::file_of(f)));
+}
+
 TEST_CASE("file_store that could not erase a record does not bring it back later", "[memory][store]") {
     const disk cleared;
     for (int n = 0;; ++n) {
@@ -320,9 +373,9 @@ TEST_CASE("file_store that could not erase a record does not bring it back later
         disk::error = EIO;
         auto store = std::make_unique<file_store>(folder.file());
         disk::watch(folder.file());
-        REQUIRE(store->put(a, 5, content_of(5)));
+        REQUIRE(store->put(a, 1, content_of(1)));
         disk::left = 2;
-        CHECK(code_of(store->put(a, 6, content_of(6))) ==
+        CHECK(code_of(store->put(a, 2, content_of(2))) ==
               errc::store_failed);  // its batch cannot be synced, nor deleted
         disk::left = n;
         const auto outcome = store->erase(a);

@@ -77,7 +77,7 @@ TEST_CASE("postgres_store has every put that returned after the database crashed
         last = check_whole(survivor);
         CHECK(last >= told);
         CHECK(last <= told + 1);
-        CHECK(survivor.put(id_of(kind, 3), last, {}));
+        CHECK(survivor.put(id_of(record_kind::server_settlement, 3), last, {}));
     }
 }
 
@@ -176,4 +176,26 @@ TEST_CASE("postgres_store's table may be made by several processes at once", "[p
         postgres_store store(s.connection(), store_access::existing);
         CHECK(listed(store, kind).size() == 5);
     }
+}
+
+TEST_CASE("a server that slept while another one deleted a channel cannot write it again", "[postgres][store]") {
+    const schema s;
+    child sleeper([&](int channel) {
+        postgres_store store(s.connection());
+        for (std::uint64_t v = 1; v <= 3; ++v)
+            if (!store.put(a, v, {})) ::_exit(1);
+        tell(channel, 'r');
+        char go = 0;
+        if (::read(channel, &go, 1) != 1) ::_exit(9);
+        tell(channel, code_of(store.put(a, 4, {})));
+        const std::array both{put_request{b, 1, {}}, put_request{a, 4, {}}};
+        tell(channel, code_of(store.put_many(both)));
+    });
+    REQUIRE(sleeper.next<char>());
+    postgres_store other(s.connection());
+    REQUIRE(other.put(a, 4, {}));
+    REQUIRE(other.erase(a));
+    tell(sleeper.channel, 'g');
+    for (int i = 0; i < 2; ++i) CHECK(sleeper.next<errc>() == errc::stale_record);
+    CHECK(listed(other, kind).empty());
 }

@@ -1,6 +1,7 @@
 // postgres_store: the conformance of Store, and its database: foreign, forbidden, locked, away, cut off.
 #include "paychan/postgres/store.hpp"
 
+#include "../support/old_stores.hpp"
 #include "support.hpp"
 
 using namespace paychan;
@@ -19,7 +20,7 @@ TEST_CASE("postgres_store keeps everything when it is closed and opened again", 
         REQUIRE(store.status());
         REQUIRE(store.put(a, 1, content_of(1)));
         REQUIRE(store.put(a, 2, content_of(2)));
-        REQUIRE(store.put(b, 9, {}));
+        REQUIRE(store.put(b, 1, {}));
         REQUIRE(store.put(id_of(kind, 3), 1, {}));
         REQUIRE(store.erase(id_of(kind, 3)));
         CHECK(store.last_error() == "PostgreSQL database postgres: no error");
@@ -28,7 +29,7 @@ TEST_CASE("postgres_store keeps everything when it is closed and opened again", 
         postgres_store store(s.connection(), access);
         REQUIRE(store.status());
         CHECK(fetch(store, a) == found{2, content_of(2)});
-        CHECK(fetch(store, b) == found{9, {}});
+        CHECK(fetch(store, b) == found{1, {}});
         CHECK(listed(store, kind) == std::set{a, b});
         CHECK(code_of(store.put(a, 2, {})) ==
               (access == store_access::read_only ? errc::store_failed : errc::stale_record));
@@ -40,14 +41,14 @@ TEST_CASE("postgres_store lists more records than one page holds", "[postgres][s
     postgres_store store(s.connection());
     std::vector<put_request> batch;
     for (std::size_t i = 0; i < 2000; ++i) {
-        record_id id{record_kind::client_channel, {}};
+        record_id id{record_kind::client_refund, {}};
         id.channel.bytes[31] = static_cast<std::uint8_t>(i % 256);
         id.channel.bytes[0] = static_cast<std::uint8_t>(i / 256);
         batch.push_back({id, i, {}});
     }
     REQUIRE(store.put_many(batch));
     std::vector<record_id> all;
-    REQUIRE(store.list(record_kind::client_channel, [&](const record_id& id) { all.push_back(id); }));
+    REQUIRE(store.list(record_kind::client_refund, [&](const record_id& id) { all.push_back(id); }));
     REQUIRE(all.size() == 2000);
     CHECK(std::ranges::is_sorted(all));
     for (std::size_t i = 0; i < 2000; ++i) CHECK(all[i] == batch[i].id);
@@ -119,6 +120,18 @@ TEST_CASE("postgres_store refuses a table that is not its own, by name, and leav
         CHECK(code_of(store.put(a, 5, {})) == expected);
     }
     CHECK(s.run("SELECT string_agg(t::text, ',') FROM paychan_record t") == before);
+}
+
+TEST_CASE("a postgres_store of format 1 is read for ever", "[postgres][store]") {
+    const auto known = read_vectors("stores/format_1.json");
+    const bytes sql = read_file(std::string(PAYCHAN_TEST_VECTORS) + "/stores/postgres_format_1.sql");
+    const schema s;
+    s.run(std::string(sql.begin(), sql.end()));
+    for (const auto access : {store_access::read_only, store_access::existing}) {
+        postgres_store store(s.connection(), access);
+        REQUIRE(store.status());
+        check_old_store(store, known, access);
+    }
 }
 
 TEST_CASE("postgres_store commits synchronously, whatever the role's or the database's setting", "[postgres][store]") {
@@ -224,7 +237,7 @@ TEST_CASE("postgres_store fails, and does not hang, while another session keeps 
     REQUIRE(store.put(a, 1, bytes{1}));
     PGconn* const other = PQconnectdb(s.connection().c_str());
     PQclear(PQexec(other, "BEGIN; UPDATE paychan_record SET version = version"));
-    const std::array batch{put_request{b, 2, {}}, put_request{a, 2, {}}};
+    const std::array batch{put_request{b, 1, {}}, put_request{a, 2, {}}};
     for (const auto& outcome : {store.put(a, 2, {}), store.put_many(batch), store.erase(a)}) {
         CHECK(code_of(outcome) == errc::store_failed);
         CHECK(store.last_error() ==
@@ -237,6 +250,36 @@ TEST_CASE("postgres_store fails, and does not hang, while another session keeps 
     CHECK(code_of(fetch(store, a)) == errc::store_failed);
     PQfinish(other);
     CHECK(store.put_many(batch));
+}
+
+TEST_CASE("postgres_store does not write a channel that another session deletes at the same moment",
+          "[postgres][store]") {
+    const schema s;
+    postgres_store store(s.connection());
+    REQUIRE(store.put(a, 1, bytes{1}));
+    REQUIRE(store.put(b, 1, bytes{1}));
+    PGconn* const other = PQconnectdb(s.connection().c_str());
+    PQclear(PQexec(other,
+                   "BEGIN; DELETE FROM paychan_record WHERE kind = 4 AND channel = decode(repeat('01', 32), 'hex')"));
+    // It commits when our write waits for it, not before.
+    REQUIRE(
+        PQsendQuery(other,
+                    "DO $$ BEGIN"
+                    " WHILE NOT EXISTS (SELECT FROM pg_locks WHERE NOT granted) LOOP PERFORM pg_sleep(0.001); END LOOP;"
+                    " END $$; COMMIT") == 1);
+    const bool one = GENERATE(true, false);
+    const std::array batch{put_request{b, 2, {}}, put_request{a, 2, {}}};
+    const auto outcome = one ? store.put(a, 2, {}) : store.put_many(batch);
+    while (PGresult* const r = PQgetResult(other)) {
+        CHECK(PQresultStatus(r) == PGRES_COMMAND_OK);
+        PQclear(r);
+    }
+    PQfinish(other);
+    CHECK(code_of(outcome) == errc::stale_record);
+    CHECK(store.last_error() == "PostgreSQL database postgres: a newer record is stored, or it was deleted");
+    CHECK(code_of(fetch(store, a)) == errc::not_found);
+    CHECK(fetch(store, b) == found{1, {1}});
+    CHECK(store.put(b, 2, {}));
 }
 
 TEST_CASE("postgres_store fails, and does not hang, when the database falls silent", "[postgres][store]") {

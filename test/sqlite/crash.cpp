@@ -1,4 +1,5 @@
 // sqlite_store when it is killed, and when the disk fails at each of its operations.
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 #include <csignal>
@@ -13,8 +14,9 @@ namespace {
 /// Stands between SQLite and the kernel.
 struct disk {
     static inline int syncs = 0;
-    static inline int left = -1;  // operations that still succeed; -1: all
-    static inline int error = 0;  // errno of the others
+    static inline std::set<ino_t> synced;  // also folders
+    static inline int left = -1;           // operations that still succeed; -1: all
+    static inline int error = 0;           // errno of the others
     static inline bool met = false;
 
     static bool fails() {
@@ -59,6 +61,8 @@ extern "C" int fdatasync(int fd) {
 }
 extern "C" int fsync(int fd) {
     ++disk::syncs;
+    struct stat about {};
+    if (::fstat(fd, &about) == 0) disk::synced.insert(about.st_ino);
     return disk::fails() ? -1 : static_cast<int>(syscall(SYS_fsync, fd));
 }
 
@@ -78,6 +82,24 @@ TEST_CASE("sqlite_store syncs once before put returns, and once for a whole batc
     CHECK(disk::syncs == 2);
     REQUIRE(fetch(store, b).error().code == errc::not_found);
     CHECK(disk::syncs == 2);
+}
+
+TEST_CASE("sqlite_store syncs its folder also when another process made the files", "[sqlite][store]") {
+    const temporary_folder folder;
+    child other([&](int channel) {
+        sqlite_store store(folder.file());
+        tell(channel, store.status().has_value());
+        char go = 0;
+        (void)!::read(channel, &go, 1);
+    });
+    REQUIRE(other.next<bool>() == true);
+    REQUIRE(fs::exists(folder.file("store.db-wal")));  // SQLite syncs its name when `other` writes, which it will not
+    disk::synced.clear();
+    sqlite_store store(folder.file(), store_access::existing);
+    REQUIRE(store.put(a, 1, {}));
+    struct stat about {};
+    REQUIRE(::stat(folder.path.c_str(), &about) == 0);
+    CHECK(disk::synced.contains(about.st_ino));
 }
 
 // A kill leaves the page cache alone, so this shows atomicity and order; the test above shows that each put syncs.

@@ -133,3 +133,24 @@ TEST_CASE("two sqlite_stores of one process on one file do not lose each other's
     CHECK(other.next<std::uint64_t>() == 2);
     CHECK(fetch(first, b) == found{1, {}});
 }
+
+TEST_CASE("a process that slept while another one deleted a channel cannot write it again", "[sqlite][store]") {
+    const temporary_folder folder;
+    child sleeper([&](int channel) {
+        sqlite_store store(folder.file());
+        for (std::uint64_t v = 1; v <= 3; ++v)
+            if (!store.put(a, v, {})) ::_exit(1);
+        tell(channel, 'r');
+        wait_for_go(channel);
+        tell(channel, code_of(store.put(a, 4, {})));
+        const std::array both{put_request{b, 1, {}}, put_request{a, 4, {}}};
+        tell(channel, code_of(store.put_many(both)));
+    });
+    REQUIRE(sleeper.next<char>());
+    sqlite_store other(folder.file());
+    REQUIRE(other.put(a, 4, {}));
+    REQUIRE(other.erase(a));
+    go(sleeper);
+    for (int i = 0; i < 2; ++i) CHECK(sleeper.next<errc>() == errc::stale_record);
+    CHECK(listed(other, kind).empty());
+}

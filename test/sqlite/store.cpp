@@ -3,6 +3,7 @@
 
 #include <sys/stat.h>
 
+#include "../support/old_stores.hpp"
 #include "support.hpp"
 
 using namespace paychan;
@@ -20,7 +21,7 @@ TEST_CASE("sqlite_store keeps everything when it is closed and opened again", "[
         REQUIRE(store.status());
         REQUIRE(store.put(a, 1, content_of(1)));
         REQUIRE(store.put(a, 2, content_of(2)));
-        REQUIRE(store.put(b, 9, {}));
+        REQUIRE(store.put(b, 1, {}));
         REQUIRE(store.put(id_of(kind, 3), 1, {}));
         REQUIRE(store.erase(id_of(kind, 3)));
     }
@@ -28,7 +29,7 @@ TEST_CASE("sqlite_store keeps everything when it is closed and opened again", "[
         sqlite_store store(folder.file(), access);
         REQUIRE(store.status());
         CHECK(fetch(store, a) == found{2, content_of(2)});
-        CHECK(fetch(store, b) == found{9, {}});
+        CHECK(fetch(store, b) == found{1, {}});
         CHECK(listed(store, kind) == std::set{a, b});
         if (access != store_access::read_only) CHECK(code_of(store.put(a, 2, {})) == errc::stale_record);
     }
@@ -119,6 +120,49 @@ TEST_CASE("sqlite_store refuses a file that is not its own, by name, and leaves 
         CHECK(code_of(store.put(a, 5, {})) == expected);
     }
     CHECK(read_file(path) == before);
+}
+
+TEST_CASE("an sqlite_store of format 1 is read for ever", "[sqlite][store]") {
+    const auto known = read_vectors("stores/format_1.json");
+    const temporary_folder folder;
+    fs::copy_file(std::string(PAYCHAN_TEST_VECTORS) + "/stores/sqlite_format_1.db", folder.file());
+    fs::permissions(folder.file(), fs::perms::owner_read | fs::perms::owner_write);
+    for (const auto access : {store_access::read_only, store_access::existing}) {
+        sqlite_store store(folder.file(), access);
+        REQUIRE(store.status());
+        check_old_store(store, known, access);
+    }
+}
+
+TEST_CASE("a channel's record with any bit flipped in sqlite_store's file is refused by name, and the others load",
+          "[sqlite][store]") {
+    const auto known = read_vectors("stores/format_1.json");
+    const bytes whole = read_file(std::string(PAYCHAN_TEST_VECTORS) + "/stores/sqlite_format_1.db");
+    std::size_t flips = 0;
+    for (const auto& damaged : known["records"]) {
+        if (damaged["kind"] != 1 && damaged["kind"] != 4) continue;
+        const bytes record = unhex(damaged["bytes"].get<std::string>());
+        const auto at = std::search(whole.begin(), whole.end(), record.begin(), record.end());
+        REQUIRE(at != whole.end());
+        for (std::size_t i = 0; i < record.size(); i += 7) {
+            bytes file = whole;
+            file[static_cast<std::size_t>(at - whole.begin()) + i] ^= static_cast<std::uint8_t>(1U << i % 8);
+            ++flips;
+            const temporary_folder folder;
+            write_file(folder.file(), std::string(file.begin(), file.end()));
+            sqlite_store store(folder.file());
+            REQUIRE(store.status());
+            for (const auto& c : known["channels"]) {
+                const auto one = c["role"] == "client" ? record_kind::client_channel : record_kind::server_channel;
+                const auto read = load_record(store, one, parse_txid(c["contract"].get<std::string>()).value());
+                if (static_cast<int>(one) == damaged["kind"] && c["contract"] == damaged["channel"])
+                    CHECK(code_of(read) == (i == 0 ? errc::unknown_format : errc::corrupt_record));
+                else
+                    REQUIRE(read);
+            }
+        }
+    }
+    CHECK(flips > 100);
 }
 
 TEST_CASE("sqlite_store reports a damaged file", "[sqlite][store]") {

@@ -67,8 +67,8 @@ private:
 inline constexpr std::string_view unfinished = ".new";  // behind the name of a file that is being written
 
 /// Writes a file, mode 0600, as a whole or not at all; the folder is still to be synced.  Gives 0, or errno.
-[[nodiscard]] inline int write_whole(int folder, const std::string& name, bytes_view bytes) {
-    const std::string begun = name + std::string(unfinished);
+/// begun  what it is called until it is whole; no other process may write to that name
+[[nodiscard]] inline int write_whole(int folder, const std::string& begun, const std::string& name, bytes_view bytes) {
     int why = 0;
     {
         const open_file file(
@@ -78,6 +78,11 @@ inline constexpr std::string_view unfinished = ".new";  // behind the name of a 
     if (why == 0 && ::renameat(folder, begun.c_str(), folder, name.c_str()) != 0) why = errno;
     if (why != 0) ::unlinkat(folder, begun.c_str(), 0);
     return why;
+}
+
+/// For a folder that only one process writes to.
+[[nodiscard]] inline int write_whole(int folder, const std::string& name, bytes_view bytes) {
+    return write_whole(folder, name + std::string(unfinished), name, bytes);
 }
 
 /// What a plain file holds.

@@ -79,7 +79,7 @@ public:
         for (const put_request& r : batch) PAYCHAN_CHECK(stage(staged, r));
         const auto file = detail::encode_record_file(batch);
         if (!file) return refuse(file.error().code, file.error().text);
-        if (batches_.size() >= most_batches || pending_.size() >= most_pending) PAYCHAN_CHECK(settle());
+        if (in_doubt_ || batches_.size() >= most_batches || pending_.size() >= most_pending) PAYCHAN_CHECK(settle());
 
         const std::uint64_t number = next_batch_++;
         const std::string name = name_of(number);
@@ -88,7 +88,10 @@ public:
         if (!written || !detail::sync(folder_.get())) {
             const auto why = written ? refuse(errc::store_failed, "the folder cannot be synced", name, errno)
                                      : fail(written.error());
-            if (::unlinkat(folder_.get(), name.c_str(), 0) == 0 || errno == ENOENT) batches_.pop_back();
+            if (::unlinkat(folder_.get(), name.c_str(), 0) == 0 || errno == ENOENT)
+                batches_.pop_back();
+            else
+                in_doubt_ = true;  // it would come before the next one, and keep what that one says out
             return why;
         }
         for (const auto& [id, _] : staged) pending_.erase(id);  // from here on nothing can throw
@@ -211,9 +214,6 @@ private:
             if (::mkdir(path_.c_str(), 0700) != 0 && errno != EEXIST)
                 return refuse(errc::store_failed, "the store's folder cannot be made", "", errno);
             folder_ = detail::open_file(::open(path_.c_str(), flags));
-            const detail::open_file above(folder_.ok() ? ::openat(folder_.get(), "..", flags) : -1);
-            if (above.ok() && !detail::sync(above.get()))
-                return refuse(errc::store_failed, "the folder above the store cannot be synced", "", errno);
         }
         if (folder_.ok()) {
             const std::unique_ptr<char, decltype(&std::free)> place(::realpath(path_.c_str(), nullptr), &std::free);
@@ -245,14 +245,29 @@ private:
         PAYCHAN_TRY(const std::vector<std::uint8_t> content, read_file(lock_name));
         const std::string_view text(reinterpret_cast<const char*>(content.data()), content.size());
         const std::string ours = std::string(mark) + std::string(format);
-        if (text == ours) return {};
+        if (text == ours) {
+            // What a process that was killed left in the kernel's memory is read now as if it were on disk: let it be so.
+            if (reads || (detail::sync(lock_.get()) && detail::sync(folder_.get()))) return {};
+            return refuse(errc::store_failed, "the folder cannot be synced", "", errno);
+        }
+        // A power cut while the store was made leaves its beginning, or its length alone: there are no records yet.
+        const auto written = text.substr(0, text.find_last_not_of('\0') + 1);
+        if (text.size() <= ours.size() && ours.starts_with(written)) return make(ours);
         if (text.starts_with(mark))
             return refuse(errc::unknown_format, "the store was written by a newer version of paychan: use that one",
                           lock_name);
-        if (!text.empty()) return refuse(errc::unknown_format, "the file is another program's", lock_name);
+        return refuse(errc::unknown_format, "the file is another program's", lock_name);
+    }
+
+    /// What makes a folder a store.  Written last: whoever reads it finds all of the rest on disk.
+    [[nodiscard]] result<void> make(std::string_view ours) {
         if (access_ != store_access::create) return refuse(errc::not_found, "the folder is not a store", lock_name);
-        if (!detail::write_all(lock_.get(), {reinterpret_cast<const std::uint8_t*>(ours.data()), ours.size()}) ||
-            !detail::sync(lock_.get()) || !detail::sync(folder_.get())) {
+        const detail::open_file above(::openat(folder_.get(), "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+        if (above.ok() && !detail::sync(above.get()))
+            return refuse(errc::store_failed, "the folder above the store cannot be synced", "", errno);
+        if (!detail::sync(folder_.get()) || ::ftruncate(lock_.get(), 0) != 0 ||
+            !detail::write_all(lock_.get(), {reinterpret_cast<const std::uint8_t*>(ours.data()), ours.size()}) ||
+            !detail::sync(lock_.get())) {
             const int why = errno;
             (void)!::ftruncate(lock_.get(), 0);
             return refuse(errc::store_failed, "the file cannot be written", lock_name, why);
@@ -266,9 +281,10 @@ private:
         const auto found = detail::decode_record_file(file);
         if (!found) return refuse(found.error().code, found.error().text, name);
         for (const put_request& r : *found) {
-            const auto added = stage(pending_, r);
+            const auto stored = version_of(r.id, pending_);
+            if (!stored && stored.error().code == errc::store_failed) return fail(stored.error());
             // A damaged file may hold a newer version than this one: it stays damaged, and is not replaced.
-            if (!added && added.error().code == errc::store_failed) return added;
+            if (stored && (!*stored || r.version > **stored)) add(pending_, r);
         }
         return {};
     }
@@ -337,23 +353,30 @@ private:
         return {};
     }
 
+    /// Of what is stored, after what is staged; nothing where no record is.  Fails  corrupt_record, store_failed.
+    [[nodiscard]] result<std::optional<std::uint64_t>> version_of(const record_id& id, const records& staged) {
+        if (const auto again = staged.find(id); again != staged.end()) return again->second.version;
+        if (const auto pending = pending_.find(id); pending != pending_.end()) return pending->second.version;
+        const auto loaded = load(id);
+        if (loaded) return loaded->version;
+        if (loaded.error().code != errc::not_found) return fail(loaded.error());
+        return std::nullopt;
+    }
+
+    static void add(records& to, const put_request& r) {
+        to.insert_or_assign(r.id, entry{r.version, {r.bytes.begin(), r.bytes.end()}});
+    }
+
     /// Adds a record to those to be written, if it is newer than what is stored.
     [[nodiscard]] result<void> stage(records& staged, const put_request& r) {
         if (r.version > std::uint64_t{std::numeric_limits<std::int64_t>::max()})
             return refuse(errc::invalid_argument, "a record's version must be below 2^63");
-        std::optional<std::uint64_t> stored;
-        if (const auto again = staged.find(r.id); again != staged.end()) {
-            stored = again->second.version;
-        } else if (const auto pending = pending_.find(r.id); pending != pending_.end()) {
-            stored = pending->second.version;
-        } else if (const auto loaded = load(r.id)) {
-            stored = loaded->version;
-        } else if (loaded.error().code != errc::not_found) {
-            return fail(loaded.error());  // its version is not known
-        }
+        PAYCHAN_TRY(const auto stored, version_of(r.id, staged));
         if (stored && r.version <= *stored)
             return refuse(errc::stale_record, "a record of this version or a newer one is stored", name_of(r.id));
-        staged.insert_or_assign(r.id, entry{r.version, {r.bytes.begin(), r.bytes.end()}});
+        if (!stored && needs_predecessor(r.id, r.version))
+            return refuse(errc::stale_record, "the record that this one follows was deleted", name_of(r.id));
+        add(staged, r);
         return {};
     }
 
@@ -383,6 +406,7 @@ private:
         if (!detail::sync(folder_.get())) return refuse(errc::store_failed, "the folder cannot be synced", "", errno);
         batches_.clear();
         pending_.clear();
+        in_doubt_ = false;
         return {};
     }
 
@@ -402,7 +426,8 @@ private:
     detail::open_file folder_, lock_;
     std::vector<std::uint64_t> batches_;  // the batch files that are there
     std::uint64_t next_batch_ = 0;
-    records pending_;  // what they hold: newer than the records' own files
+    bool in_doubt_ = false;  // one of them is of a put that failed, and may be read again or not
+    records pending_;        // what they hold: newer than the records' own files
 };
 
 static_assert(BatchStore<file_store>);

@@ -17,15 +17,18 @@ public:
         return put_many({&one, 1});
     }
 
-    /// A record may occur twice in a batch, if its second version is the newer one.
     [[nodiscard]] result<void> put_many(std::span<const put_request> batch) {
         std::map<record_id, entry> staged;
         for (const put_request& r : batch) {
             const auto again = staged.find(r.id);
             const auto stored = records_.find(r.id);
-            if ((again != staged.end() && r.version <= again->second.version) ||
-                (stored != records_.end() && r.version <= stored->second.version))
+            const entry* before = nullptr;
+            if (stored != records_.end()) before = &stored->second;
+            if (again != staged.end()) before = &again->second;
+            if (before != nullptr && r.version <= before->version)
                 return fail(errc::stale_record, "a record of this version or a newer one is stored");
+            if (before == nullptr && needs_predecessor(r.id, r.version))
+                return fail(errc::stale_record, "the record that this one follows was deleted");
             staged.insert_or_assign(r.id, entry{r.version, {r.bytes.begin(), r.bytes.end()}});
         }
         for (const auto& [id, _] : staged) records_.erase(id);  // from here on nothing can throw

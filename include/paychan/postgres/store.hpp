@@ -70,7 +70,7 @@ public:
             PAYCHAN_CHECK(sent(send_put(batch.front())));
             PAYCHAN_TRY(const answer a, receive());
             PAYCHAN_CHECK(check_committed());
-            return check_written(a);
+            return check_written(a, batch.front());
         }
         const auto written = write_in_transaction(batch);
         if (!written && connected() && PQtransactionStatus(connection()) != PQTRANS_IDLE) disconnect();  // rolls back
@@ -212,6 +212,10 @@ private:
                                   "INSERT INTO paychan_record (kind, channel, version, bytes) VALUES ($1, $2, $3, $4) "
                                   "ON CONFLICT (kind, channel) DO UPDATE SET version = excluded.version, "
                                   "bytes = excluded.bytes WHERE excluded.version > paychan_record.version"));
+            // Not an INSERT that looks for the row before: another session may delete it in between.
+            PAYCHAN_CHECK(prepare("paychan_replace",
+                                  "UPDATE paychan_record SET version = $3, bytes = $4 "
+                                  "WHERE kind = $1 AND channel = $2 AND version < $3"));
             PAYCHAN_CHECK(prepare("paychan_erase", "DELETE FROM paychan_record WHERE kind = $1 AND channel = $2"));
         }
         PAYCHAN_CHECK(prepare("paychan_get",
@@ -257,12 +261,14 @@ private:
         p.add(r.id);
         p.add(big_endian<8>(r.version));
         p.add(r.bytes);
-        return p.send(connection(), "paychan_put");
+        return p.send(connection(), needs_predecessor(r.id, r.version) ? "paychan_replace" : "paychan_put");
     }
 
-    [[nodiscard]] result<void> check_written(const answer& a) {
+    [[nodiscard]] result<void> check_written(const answer& a, const put_request& r) {
         if (std::string_view(PQcmdTuples(a.get())) == "1") return {};
-        return refuse(errc::stale_record, "a record of this version or a newer one is stored");
+        return refuse(errc::stale_record, needs_predecessor(r.id, r.version)
+                                              ? "a newer record is stored, or it was deleted"
+                                              : "a record of this version or a newer one is stored");
     }
 
     /// All statements in one round trip, and the commit in another once each of them is known to have written.
@@ -284,7 +290,7 @@ private:
             if (!a)
                 outcome = fail(a.error());
             else if (i > 0)
-                outcome = check_written(*a);
+                outcome = check_written(*a, *order[i - 1]);
         }
         PAYCHAN_CHECK(receive());
         if (PQexitPipelineMode(connection()) != 1) return lost("the database answers in a way that is not understood");

@@ -32,7 +32,7 @@ public:
         : path_(path) {
         status_ = open(access, patience);
         if (status_) return;
-        for (prepared* s : {&put_, &get_, &erase_, &list_}) s->reset();
+        for (prepared* s : {&put_, &replace_, &get_, &erase_, &list_}) s->reset();
         db_.reset();
     }
     sqlite_store(const sqlite_store&) = delete;
@@ -164,11 +164,14 @@ private:
                 return refuse(errc::store_failed, "the store's file or folder may not be written to");
             PAYCHAN_CHECK(make_durable(patience));
             if (*fresh) PAYCHAN_CHECK(create());
+            PAYCHAN_CHECK(sync_folder(file));
         }
         PAYCHAN_CHECK(prepare(put_,
                               "INSERT INTO record (kind, channel, version, bytes) VALUES (?1, ?2, ?3, ?4) "
                               "ON CONFLICT (kind, channel) DO UPDATE SET version = excluded.version, "
                               "bytes = excluded.bytes WHERE excluded.version > record.version"));
+        PAYCHAN_CHECK(prepare(
+            replace_, "UPDATE record SET version = ?3, bytes = ?4 WHERE kind = ?1 AND channel = ?2 AND version < ?3"));
         PAYCHAN_CHECK(prepare(get_, "SELECT version, bytes FROM record WHERE kind = ?1 AND channel = ?2"));
         PAYCHAN_CHECK(prepare(erase_, "DELETE FROM record WHERE kind = ?1 AND channel = ?2"));
         return prepare(list_, "SELECT channel FROM record WHERE kind = ?1 ORDER BY channel");
@@ -226,6 +229,18 @@ private:
         return {};
     }
 
+    /// Makes the names of the file and of its log survive a power cut.  SQLite does it for files that this connection
+    /// made; a process that was killed in between, or one that only looked, leaves them to the next writer.
+    [[nodiscard]] result<void> sync_folder(const std::string& file) {
+        const std::string folder = file.substr(0, file.rfind('/') + 1);  // "./" or longer
+        const int opened = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        const bool good = opened >= 0 && ::fsync(opened) == 0;
+        const int why = errno;
+        if (opened >= 0) ::close(opened);
+        if (!good) return refuse(errc::store_failed, "the store's folder cannot be synced", 0, why);
+        return {};
+    }
+
     [[nodiscard]] result<void> create() {
         PAYCHAN_CHECK(execute("BEGIN IMMEDIATE"));
         const auto fresh = is_fresh();  // again: another process may have been faster
@@ -265,7 +280,8 @@ private:
     [[nodiscard]] result<void> write(const put_request& r) {
         if (r.version > std::uint64_t{std::numeric_limits<std::int64_t>::max()})
             return refuse(errc::invalid_argument, "a record's version must be below 2^63");
-        const use s(put_.get());
+        const bool replaces = needs_predecessor(r.id, r.version);
+        const use s(replaces ? replace_.get() : put_.get());
         PAYCHAN_CHECK(bind(s.statement, r.id));
         PAYCHAN_CHECK(checked(sqlite3_bind_int64(s.statement, 3, static_cast<std::int64_t>(r.version))));
         const void* const bytes = r.bytes.empty() ? "" : static_cast<const void*>(r.bytes.data());  // null is NULL
@@ -275,7 +291,8 @@ private:
         const int code = sqlite3_step(s.statement);
         if (code != SQLITE_DONE) return failed(code);
         if (sqlite3_changes(db_.get()) == 0)
-            return refuse(errc::stale_record, "a record of this version or a newer one is stored");
+            return refuse(errc::stale_record, replaces ? "a newer record is stored, or it was deleted"
+                                                       : "a record of this version or a newer one is stored");
         return {};
     }
 
@@ -355,7 +372,7 @@ private:
     std::array<char, 512> detail_{"no error"};
     result<void> status_;
     std::unique_ptr<sqlite3, closer> db_;
-    prepared put_, get_, erase_, list_;  // after db_: gone before it closes
+    prepared put_, replace_, get_, erase_, list_;  // after db_: gone before it closes
 };
 
 static_assert(BatchStore<sqlite_store>);
