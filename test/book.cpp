@@ -313,7 +313,7 @@ TEST_CASE("a refund that no node was there for is broadcast again at the next ti
     CHECK(w.chain.spender_in_mempool(w.contract));
 }
 
-TEST_CASE("a payment that does not bear the fee is settled when fees are lower, and reported once", "[book]") {
+TEST_CASE("a payment that does not bear the fee is settled when fees are lower, and reported now and then", "[book]") {
     left_alone w;
     // As if the first payment had been all, and smaller than a settlement costs: 814 satoshi.
     channel_record record = w.server_record();
@@ -335,6 +335,12 @@ TEST_CASE("a payment that does not bear the fee is settled when fees are lower, 
     CHECK(w.payee_told.names() == "error");
     CHECK(w.payee_told.last(event_kind::error).problem.code == errc::insufficient_funds);
     CHECK(w.server_record().stage == channel_stage::open);
+    // Told again as long as it lasts, and not with every block.
+    for (int i = 0; i < 9; ++i) {
+        w.tick();
+        w.mine();
+    }
+    CHECK(w.payee_told.names() == "error error");
 }
 
 TEST_CASE("a key store that cannot sign at the deadline is asked again at the next tick", "[book]") {
@@ -449,6 +455,36 @@ TEST_CASE("a process that goes on after such a failure settles at its next tick"
     CHECK(w.server_record().closing == *w.chain.spender_in_mempool(w.contract));
     CHECK(parse_transaction(stored_bytes(w.payee.disk, record_kind::server_settlement, w.id))->id() ==
           w.server_record().closing);
+}
+
+TEST_CASE("a disk that takes nothing any more does not keep a settlement back until it is too late", "[book]") {
+    left_alone w;
+    const std::int64_t margin = w.server_settings.settle_margin;
+    fault_plan every_write{call::store_put, fault::fails, 0, false};
+    plain_store store{every_write, w.payee.disk};
+    chain_follower view(w.chain);
+    server_book book(both_versions{}, store, w.payee.keys, w.payee.wallet, view, w.payee_told, w.server_settings);
+    REQUIRE(book.load());
+    view.deliver(book);
+    const auto tick_at = [&](unix_time now) {
+        every_write.left = 0;
+        book.tick(now);
+        view.deliver(book);
+        CHECK(every_write.hit);
+    };
+    tick_at(w.expiry + -margin);
+    tick_at(w.expiry + -(margin / 2 + 1));
+    CHECK(w.in_mempool() == "nothing");  // there is time for another try
+    tick_at(w.expiry + -(margin / 2));
+    CHECK(w.in_mempool() == "settlement");
+    CHECK(w.server_record().stage == channel_stage::open);
+
+    w.chain.forget(*w.chain.spender_in_mempool(w.contract));
+    w.chain.mine(1, p2pkh_script({}).view(), memory_chain::contents::nothing);
+    view.deliver(book);
+    tick_at(w.expiry + -(margin / 2));
+    CHECK(w.in_mempool() == "settlement");  // with each block, as ever
+    CHECK(w.payee_told.last(event_kind::error).problem.code == errc::store_failed);
 }
 
 TEST_CASE("a settlement whose record is damaged is built again", "[book]") {
@@ -811,7 +847,8 @@ TEST_CASE("a channel whose contract never came is not settled with every block, 
         w.chain.mine(12, p2pkh_script({}).view());
         w.payee.follower.deliver(book);
         book.tick(w.clock.now());
-        w.payee.follower.deliver(book);
+        w.payee.follower.deliver(book);  // asked once more, the network takes it,
+        w.chain.forget(id);              // and forgets it before it is mined
     };
     const unix_time expiry = load_record(w.payee.disk, record_kind::server_channel, id)->terms.expiry;
     pass(expiry);
@@ -860,7 +897,9 @@ TEST_CASE("a contract that is refused and never opened a channel is forgotten af
             w.book.tick(w.clock.now());
         }
     };
-    pass(1);
+    pass(1);  // asks the network
+    w.payee.follower.deliver(w.book);
+    w.chain.forget(w.id);
     const auto refuse = [&] {
         w.book.on_broadcast(w.id, broadcast_outcome::refused, "bad-txns-inputs-missingorspent");
     };

@@ -80,6 +80,15 @@ void report_event(report& out, const event& e, std::int32_t protocol, const std:
         case event_kind::buried:
             return out.event({{"event", "buried"}, {"channel", channel}},
                              "channel " + channel + " is buried and forgotten");
+        case event_kind::double_spent:
+            return out.event({{"event", "double_spent"},
+                              {"channel", channel},
+                              {"txid", text_of(e.closing)},
+                              {"lost", e.total.value},
+                              {"explanation", e.problem.text}},
+                             "channel " + channel + ": " + std::string(e.problem.text) + ", with transaction " +
+                                 text_of(e.closing) + "; " + text_of(e.total) +
+                                 " paid on it are worth nothing unless a reorganisation undoes that");
     }
 }
 

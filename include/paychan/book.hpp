@@ -22,6 +22,8 @@ struct book_settings {
     std::int32_t burial = burial_depth;    ///< [blocks] from the closing transaction's on, before records are deleted
     std::int32_t refused_depth = 6;        ///< [blocks] after which a refused contract that never opened is forgotten
     std::int64_t stillborn_age = 604'800;  ///< [s] past the expiry, after which any that never opened or was refused is
+    std::int32_t reminder = 6;             ///< [blocks] after which an error that lasts is told again
+    std::size_t max_unopened = 1'000;  ///< server: contracts not accepted yet; beyond that, some are forgotten at once
 };
 
 namespace detail {
@@ -54,7 +56,9 @@ public:
             if (!entries_.contains(id.channel)) fresh.push_back(id.channel);
         }));
         for (const txid& id : fresh) add(id);
-        for (const auto& [expiry, id] : by_time(unbegun_)) (void)look_again(id);
+        // Few: contracts that no network has taken are limited, and one that it has taken costs its owner coins.
+        for (const auto& [expiry, id] : by_time(unbegun_))
+            if (const auto now = look_again(id); !now && now.error().code == errc::not_found) forget(id);
         return {};
     }
 
@@ -75,6 +79,7 @@ public:
             e.stage = record->stage;
             e.closing = record->closing;
         });
+        watch_funding(id);
     }
 
     /// Keeps up with what a connection did to a channel: pass every event of a driver on.
@@ -86,7 +91,7 @@ public:
             own->second.told = true;
     }
 
-    /// A block joined the chain: remembers who spent a contract.
+    /// A block joined the chain: remembers who spent a contract, or what a contract was to spend.
     void on_block(const connected_block& block) {
         height_ = block.height;
         median_time_ = block.median_time;
@@ -95,28 +100,43 @@ public:
         if (!reader) return;  // a backend checks its blocks; one that does not parse cannot be on the chain
         while (const auto tx = reader->next()) {
             const txid id = tx->id();
-            if (entries_.contains(id)) change(id, [&](entry& e) { e.contract_height = block.height; });
-            for (const tx_input& in : tx->inputs())
+            if (entries_.contains(id)) {
+                change(id, [&](entry& e) {
+                    e.contract_height = block.height;
+                    e.lost_height = 0;
+                    e.funding.clear();
+                });
+                unwritten_.erase(id);
+            }
+            for (const tx_input& in : tx->inputs()) {
                 if (in.prevout.index == 0 && entries_.contains(in.prevout.id))
                     on_spent(in.prevout.id, id, tx->bytes(), block.height);
+                for (const txid& channel : funded_by(in.prevout)) on_double_spent(channel, *tx, id, block.height);
+            }
         }
     }
 
     /// A block left the chain: what it confirmed is open again.
     void on_block_disconnected(std::int32_t height) {
         height_ = height - 1;
-        while (!contracts_.empty() && contracts_.rbegin()->first >= height)
-            change(contracts_.rbegin()->second, [](entry& e) { e.contract_height = 0; });
-        while (!ends_.empty() && ends_.rbegin()->first >= height)
-            change(ends_.rbegin()->second, [](entry& e) {
-                e.closing_height = 0;
+        while (!ends_.empty() && ends_.rbegin()->first >= height) {
+            const txid id = ends_.rbegin()->second;
+            if (entries_.at(id).lost_height != 0) unwritten_.erase(id);
+            change(id, [](entry& e) {
+                (e.closing_height != 0 ? e.closing_height : e.lost_height) = 0;
                 e.broadcast_at = never;
             });
+        }
+        while (!contracts_.empty() && contracts_.rbegin()->first >= height) {
+            const txid id = contracts_.rbegin()->second;
+            change(id, [](entry& e) { e.contract_height = 0; });
+            watch_funding(id);
+        }
     }
 
     [[nodiscard]] std::size_t size() const { return entries_.size(); }
 
-    /// How many channels have no end in any block yet.
+    /// How many channels have no end in any block yet, and may have one.
     [[nodiscard]] std::size_t unended() const { return entries_.size() - ends_.size(); }
 
     /// The expiry of the first channel that something must be done about; none when nothing must.
@@ -140,11 +160,16 @@ protected:
         // rescan tells.
         std::int32_t contract_height = 0;
         std::int32_t closing_height = 0;
+        std::int32_t lost_height = 0;       // of the block with another transaction that spends the contract's funding
         std::int32_t broadcast_at = never;  // height at which it was broadcast last
         std::int32_t refused_at = never;    // height at which the network refused the contract first
+        std::vector<outpoint> funding;      // what the contract spends, while it is in no block: see watch_funding
+        bytes32 contract_script{};          // hash of what the contract pays to
+        bool accepted = false;              // the network took the contract, once
+        bool is_elsewhere = false;          // what spent the funding pays to the contract's script, too
         bool refused = false;               // the last broadcast was refused: build it anew
         bool told = false;                  // the application heard of it
-        bool reported = false;              // an error is told once, not with every block
+        std::int32_t reported_at = never;   // height at which an error was told last
     };
 
     using by_height = std::set<std::pair<std::int32_t, txid>>;
@@ -172,16 +197,89 @@ protected:
         for (const txid& id : std::vector<txid>(unread_.begin(), unread_.end())) add(id);
     }
 
+    /// Writes what the disk did not take when it was due.
+    void write_unwritten() {
+        for (const txid& id : std::vector<txid>(unwritten_.begin(), unwritten_.end())) (void)stop_payments(id);
+    }
+
     /// Deletes the channels whose end is buried, and those that never began.
     void bury() {
         // What cannot be deleted now is looked at again with the next tick.
-        for (const txid& id : up_to(ends_, height_ + 1 - settings_.burial)) forget(id);
+        for (const txid& id : up_to(ends_, height_ + 1 - settings_.burial))
+            // Money that lies in a contract under another txid can only be had with this record's key.
+            if (const entry& e = entries_.at(id); e.lost_height == 0 || !e.is_elsewhere) forget(id);
         if (kind_ != record_kind::server_channel || height_ == 0) return;
         for (const txid& id : up_to(refused_, height_ - settings_.refused_depth))
-            if (never_began(id)) forget(id);
+            if (never_opened(id)) forget(id);
+        limit_unopened();
         for (const txid& id : up_to(unbegun_, median_time_ + (-settings_.stillborn_age - 1)))
             if (never_began(id)) forget(id);
     }
+
+    /// A stranger can have contracts stored as fast as the disk takes them, for each is stored before the network is asked,
+    /// and nobody refuses any while the node is away.  Too many are not kept: refused ones go first.  Nobody loses by it:
+    /// CHANNEL_OPEN leaves when `open` is on disk, so that none of these was ever open and no payment on it acked; the
+    /// client's refund is its own affair.
+    void limit_unopened() {
+        const auto too_many = [this] { return refused_.size() + unanswered_.size() > settings_.max_unopened; };
+        if (!too_many()) return;
+        std::vector<txid> candidates = up_to(refused_, height_);
+        candidates.insert(candidates.end(), unanswered_.begin(), unanswered_.end());
+        for (const txid& id : candidates) {
+            if (!too_many()) return;
+            if (never_opened(id)) forget(id);
+        }
+    }
+
+    /// Watches what the contract spends, while it is in no block.  What cannot be read is read with the next tick; a double
+    /// spend that is missed meanwhile is learnt from the network, which refuses the contract.
+    void watch_funding(const txid& id) {
+        const entry& e = entries_.at(id);
+        // A contract that no network has taken yet may have any inputs, and a stranger's has many: it is not watched.
+        const bool real =
+            kind_ == record_kind::client_channel || e.stage != channel_stage::contract_stored || e.accepted;
+        if (!real || e.stage == channel_stage::none || e.contract_height != 0 || e.closing_height != 0 ||
+            !e.funding.empty())
+            return;
+        const auto kind =
+            kind_ == record_kind::client_channel ? record_kind::client_contract : record_kind::server_contract;
+        std::array<std::uint8_t, max_contract_size> memory{};
+        const auto stored = store_.get({kind, id}, memory);
+        if (!stored && stored.error().code == errc::store_failed) unread_.insert(id);
+        if (!stored) return;
+        const auto tx = parse_transaction(stored->bytes);
+        const auto out = tx ? tx->output(0) : fail(tx.error());
+        if (!out) return;
+        change(id, [&](entry& changed) {
+            for (const tx_input& in : tx->inputs()) changed.funding.push_back(in.prevout);
+            changed.contract_script = sha256(out->script_pubkey);
+        });
+    }
+
+    /// Payments on this contract are worth nothing for now: its record says so, at once or when the disk takes it.  Until
+    /// then a resume may open it once more: a payment is not acked before it is on disk, and what a disk takes it takes here
+    /// with the next tick, which makes the connection's next write stale.
+    result<channel_record> stop_payments(const txid& id) {
+        const auto record = rewrite(id, [this](channel_record& r) {
+            const channel_stage before = r.stage;
+            if (kind_ == record_kind::server_channel)
+                r.stage = before == channel_stage::open ? channel_stage::unbacked : before;
+            else
+                r.stage = channel_stage::settling;  // the next connection opens another one; the refund is due as ever
+            return r.stage != before;
+        });
+        if (record) {
+            unwritten_.erase(id);
+            change(id, [&](entry& e) { e.stage = record->stage; });
+        } else {
+            if (record.error().code == errc::store_failed) unwritten_.insert(id);
+            report_now_and_then(id, entries_.at(id), record.error());
+        }
+        return record;
+    }
+
+    /// True when something that ends the channel is in a block, or makes its contract impossible.
+    [[nodiscard]] static bool is_ended(const entry& e) { return e.closing_height != 0 || e.lost_height != 0; }
 
     /// A channel that has no contract in any block, as far as is known.  Strangers could fill a server's store with such;
     /// a client's record is kept, for its contract may be somewhere.
@@ -193,11 +291,13 @@ protected:
     /// The stage of the record as it is now: another process may have changed it.  Fails as load_record does.
     [[nodiscard]] result<channel_stage> look_again(const txid& id) {
         PAYCHAN_TRY(const auto record, load_record(store_, kind_, id));
-        if (entries_.at(id).stage != record.stage)
+        if (entries_.at(id).stage != record.stage) {
             change(id, [&](entry& e) {
                 e.stage = record.stage;
                 e.closing = record.closing;
             });
+            watch_funding(id);
+        }
         return record.stage;
     }
 
@@ -206,6 +306,11 @@ protected:
         const auto stage = look_again(id);
         return stage ? is_unbegun(entries_.at(id))
                      : stage.error().code == errc::not_found;  // deleted by another process
+    }
+
+    /// True for what may be deleted before its time: payments on an `unbacked` one were acked.
+    [[nodiscard]] bool never_opened(const txid& id) {
+        return never_began(id) && entries_.at(id).stage == channel_stage::contract_stored;
     }
 
     [[nodiscard]] bool is_attached(const txid& id) {
@@ -222,9 +327,11 @@ protected:
         events_.on_event(told);
     }
 
-    void report_once(const txid& id, entry& e, const error& problem) {
-        if (!e.reported) report(id, problem);
-        e.reported = true;
+    /// Told now and then, as long as it lasts: neither with every block, nor so seldom that nobody hears of it in time.
+    void report_now_and_then(const txid& id, entry& e, const error& problem) {
+        if (e.reported_at != never && height_ < e.reported_at + settings_.reminder) return;
+        e.reported_at = height_;
+        report(id, problem);
     }
 
     S& store_;
@@ -237,10 +344,13 @@ protected:
     by_time unbegun_;                  // by expiry: those that have no contract in a block either
     by_height refused_;                // by the height at which the network refused the contract of an unopened channel
     by_height contracts_;              // by height: contracts in a block
-    by_height ends_;                   // by height: what spends a contract, in a block
+    by_height ends_;                   // by height: what spends a contract, or what that was to spend, in a block
     std::set<txid> unmined_;           // server: broadcast with each block
     std::map<txid, txid> channel_of_;  // the transaction that ends a channel -> the channel
+    std::set<txid> unanswered_;        // unopened ones of whose contract the network's word is not known
     std::set<txid> unread_;            // records that the store could not read
+    std::set<txid> unwritten_;         // whose payments are to stop, by a write that failed
+    std::set<std::pair<outpoint, txid>> funding_;  // what contracts that are in no block spend, and their channels
     std::int32_t height_ = 0;
     unix_time median_time_{};
     std::array<std::uint8_t, wire::max_frame_size> memory_{};  // one stored transaction
@@ -255,14 +365,16 @@ private:
             else
                 to.erase(item);
         };
-        const bool ended = e.closing_height != 0;
+        const bool ended = is_ended(e);
         list(deadlines_, std::pair{e.expiry, id},
              !ended && (kind_ == record_kind::client_channel || e.stage != channel_stage::settling));
         list(unbegun_, std::pair{e.expiry, id}, is_unbegun(e));
-        list(refused_, std::pair{e.refused_at, id},
-             is_unbegun(e) && e.stage == channel_stage::contract_stored && e.refused_at != never);
+        const bool unopened = is_unbegun(e) && e.stage == channel_stage::contract_stored;
+        list(refused_, std::pair{e.refused_at, id}, unopened && e.refused_at != never);
+        list(unanswered_, id, unopened && e.refused_at == never && !e.accepted);
+        for (const outpoint& coin : e.funding) list(funding_, std::pair{coin, id}, true);
         list(contracts_, std::pair{e.contract_height, id}, e.contract_height != 0);
-        list(ends_, std::pair{e.closing_height, id}, ended);
+        list(ends_, std::pair{e.closing_height != 0 ? e.closing_height : e.lost_height, id}, ended);
         const bool has_contract_to_show = e.stage == channel_stage::open || e.stage == channel_stage::unbacked;
         list(unmined_, id,
              !ended && (e.stage == channel_stage::settling || (has_contract_to_show && e.contract_height == 0)));
@@ -279,6 +391,8 @@ private:
         if (!erase_records(id)) return;
         enlist(id, entries_.at(id), false);
         entries_.erase(id);
+        unread_.erase(id);
+        unwritten_.erase(id);
         event told{event_kind::buried};
         told.channel = id;
         events_.on_event(told);
@@ -293,7 +407,7 @@ private:
         entry& e = entries_.at(channel);
         const auto record = write_end(channel, closing, height);
         // Not written is not lost: a rescan finds the block again.
-        if (!record) report_once(channel, e, record.error());
+        if (!record) report_now_and_then(channel, e, record.error());
         // Told all the same: a connection that holds the channel must not take payments on a contract that is spent.
         event told = record ? event_of(event_kind::confirmed, *record) : event{event_kind::confirmed};
         told.channel = channel;
@@ -302,16 +416,55 @@ private:
         events_.on_event(told);
     }
 
-    /// Writes into a channel's record what ended it.  A record that is newer by then is of another process that saw the
-    /// same block, or of a connection: it is read again.
+    /// Writes into a channel's record what ended it.
     [[nodiscard]] result<channel_record> write_end(const txid& channel, const txid& closing, std::int32_t height) {
-        for (int attempt = 1;; ++attempt) {
-            PAYCHAN_TRY(channel_record record, load_record(store_, kind_, channel));
+        return rewrite(channel, [&](channel_record& record) {
             if (record.closing == closing && record.closing_height == height && record.stage == channel_stage::settling)
-                return record;
+                return false;
             record.closing = closing;
             record.closing_height = height;
             record.stage = channel_stage::settling;
+            return true;
+        });
+    }
+
+    /// The channels whose contract spends this and is in no block.
+    [[nodiscard]] std::vector<txid> funded_by(const outpoint& coin) const {
+        std::vector<txid> out;
+        for (auto i = funding_.lower_bound({coin, txid{}}); i != funding_.end() && i->first == coin; ++i)
+            out.push_back(i->second);
+        return out;
+    }
+
+    /// While that block stays, the contract can be in none.
+    void on_double_spent(const txid& channel, const transaction& by, const txid& by_id, std::int32_t height) {
+        if (is_ended(entries_.at(channel))) return;
+        change(channel, [&](entry& e) {
+            e.lost_height = height;
+            e.is_elsewhere = false;
+            for (const tx_output& out : by.outputs())
+                if (sha256(out.script_pubkey) == e.contract_script) e.is_elsewhere = true;
+        });
+        const auto record = stop_payments(channel);
+        event told = record ? event_of(event_kind::double_spent, *record) : event{event_kind::double_spent};
+        told.channel = channel;
+        told.closing = by_id;
+        told.data = by.bytes();
+        // By a higher fee, or by a change to signatures that its txid covers.
+        told.problem = {errc::bad_transaction,
+                        entries_.at(channel).is_elsewhere
+                            ? "the contract is in a block under another txid: its refund and its payments do not fit it"
+                            : "another transaction has spent the coins of the contract"};
+        events_.on_event(told);
+    }
+
+    /// Changes a channel's record.  One that is newer by then is of another process, or of a connection: it is read again.
+    /// f  bool(channel_record&): false when there is nothing to change
+    template <class F>
+    [[nodiscard]] result<channel_record> rewrite(const txid& channel, F&& f) {
+        for (int attempt = 1;; ++attempt) {
+            PAYCHAN_TRY(channel_record record, load_record(store_, kind_, channel));
+            if (!f(record)) return record;
             ++record.version;
             const put_batch batch({true, {}, {}, {}}, record, kind_);
             const auto written = put_all(store_, batch.view());
@@ -348,6 +501,7 @@ public:
     /// Broadcasts the refunds that are due, once with each block until one is mined, and forgets what is buried.
     void tick() {
         this->add_unread();
+        this->write_unwritten();
         const bool again = std::exchange(undelivered_, false);
         for (const txid& id : base::up_to(this->deadlines_, this->median_time_ + -1)) {
             auto& e = this->entries_.at(id);
@@ -364,10 +518,10 @@ public:
 private:
     void refund(const txid& id, typename base::entry& e) {
         const auto record = load_record(this->store_, this->kind_, id);
-        if (!record) return this->report_once(id, e, record.error());
+        if (!record) return this->report_now_and_then(id, e, record.error());
         if (const auto sent = broadcast_refund(*record, this->median_time_, this->store_, broadcaster_, this->memory_);
             !sent)
-            return this->report_once(id, e, sent.error());
+            return this->report_now_and_then(id, e, sent.error());
         e.broadcast_at = this->height_;
         if (!e.told) this->events_.on_event(detail::event_of(event_kind::refunding, *record));
         e.told = true;
@@ -397,6 +551,7 @@ public:
     /// money), broadcasts with each block what is not mined yet, and forgets what is buried.
     void tick(unix_time now) {
         this->add_unread();
+        this->write_unwritten();
         const unix_time latest = std::max(now, this->median_time_);
         for (const txid& id : base::up_to(this->deadlines_, latest + settings_.settle_margin)) {
             auto& e = this->entries_.at(id);
@@ -412,39 +567,19 @@ public:
                 continue;
             }
             // Tried again with the next tick.  A record that is newer by now is of another process, which settles it.
-            if (const auto settled = settle(id); !settled && settled.error().code != errc::stale_record)
-                this->report_once(id, e, settled.error());
+            const bool in_need = latest + settings_.settle_margin / 2 >= e.expiry;
+            if (const auto settled = settle(id, in_need); !settled && settled.error().code != errc::stale_record)
+                this->report_now_and_then(id, e, settled.error());
         }
         if (broadcast_height_ != this->height_) broadcast_unmined();
         this->bury();
+        if (asked_height_ != this->height_) ask_again();
     }
 
     /// Settles a channel now that no connection holds, or broadcasts its settlement again.
     /// Fails  not_found, wrong_state (its end is mined), insufficient_funds (what was paid does not bear the fee yet),
     /// key_unavailable, store_failed, stale_record.
-    [[nodiscard]] result<void> settle(const txid& id) {
-        PAYCHAN_TRY(const auto record, load_record(this->store_, this->kind_, id));
-        if (!this->entries_.contains(id)) this->add(id);
-        auto& e = this->entries_.at(id);
-        if (e.closing_height != 0) return fail(errc::wrong_state, "what ends the channel is in a block already");
-        server_channel next{record, {}};
-        next.session.phase = server_phase::open;
-        auto find = [](const txid&) -> result<channel_record> { return fail(errc::not_found, "not asked for"); };
-        const server_environment<K, W, decltype(find)> env{
-            settings_, keys_, wallet_, find, {}, rate_, bytes_span{settlement_}};
-        PAYCHAN_TRY(const auto wanted, paychan::settle<Contracts>(next, env));
-        const detail::put_batch batch(wanted.persist, next.record, this->kind_);
-        PAYCHAN_CHECK(put_all(this->store_, batch.view()));
-        this->change(id, [&](auto& changed) {
-            changed.stage = next.record.stage;
-            changed.closing = next.record.closing;
-            changed.refused = false;
-            changed.broadcast_at = this->height_;
-        });
-        broadcast_contract(id, e);
-        for (const bytes_view tx : wanted.broadcast) broadcaster_.broadcast(tx);
-        return {};
-    }
+    [[nodiscard]] result<void> settle(const txid& id) { return settle(id, false); }
 
     /// How a broadcast ended: a settlement that was refused is built anew with the next block, with the fee of the day; see
     /// on_contract for contracts.  Tell the connections first: what they hold is theirs to change.
@@ -468,6 +603,36 @@ public:
     void on_fee_rate(fee_rate rate) { rate_ = rate; }
 
 private:
+    /// in_need  the settlement leaves even if it cannot be written: what it rests on, the last payment, is on disk, and so
+    ///          near the expiry nobody takes another one.  A full disk must not cost the channel.
+    [[nodiscard]] result<void> settle(const txid& id, bool in_need) {
+        PAYCHAN_TRY(const auto record, load_record(this->store_, this->kind_, id));
+        if (!this->entries_.contains(id)) this->add(id);
+        auto& e = this->entries_.at(id);
+        if (base::is_ended(e)) return fail(errc::wrong_state, "what ends the channel is in a block already");
+        server_channel next{record, {}};
+        next.session.phase = server_phase::open;
+        auto find = [](const txid&) -> result<channel_record> { return fail(errc::not_found, "not asked for"); };
+        const server_environment<K, W, decltype(find)> env{
+            settings_, keys_, wallet_, find, {}, rate_, bytes_span{settlement_}};
+        const result<effects> wanted = paychan::settle<Contracts>(next, env);
+        if (!wanted) return fail(wanted.error());
+        const detail::put_batch batch(wanted->persist, next.record, this->kind_);
+        const result<void> written = put_all(this->store_, batch.view());
+        const bool anyway = !written && in_need && written.error().code == errc::store_failed;
+        auto saved = detail::on_disk(anyway ? result<void>{} : written, wanted);
+        if (!saved) return fail(saved.error());
+        this->change(id, [&](auto& changed) {
+            if (written) changed.stage = next.record.stage;
+            changed.closing = next.record.closing;
+            changed.refused = false;
+            changed.broadcast_at = this->height_;
+        });
+        broadcast_contract(id, e);
+        (void)std::move(*saved).broadcast(broadcaster_);  // there is no connection
+        return written;
+    }
+
     void tell_settled(const txid& channel, const txid& closing) {
         const auto record = load_record(this->store_, this->kind_, channel);
         if (!record) return;
@@ -480,22 +645,27 @@ private:
 
     /// The network refuses a contract: a channel that was open takes no payments until the network thinks better of it.
     void on_contract(const txid& id, typename base::entry& e, broadcast_outcome outcome) {
-        if (outcome == broadcast_outcome::accepted)
-            this->change(id, [](auto& changed) { changed.refused_at = base::never; });
+        if (outcome == broadcast_outcome::accepted) {
+            this->change(id, [](auto& changed) {
+                changed.refused_at = base::never;
+                changed.accepted = true;
+            });
+            this->watch_funding(id);
+            if (!base::is_ended(e)) this->unwritten_.erase(id);
+        }
         if (outcome != broadcast_outcome::refused || e.contract_height != 0) return;
         if (e.refused_at == base::never) this->change(id, [&](auto& changed) { changed.refused_at = this->height_; });
         if (this->is_attached(id)) return;
         this->add(id);  // a connection may have changed it
-        if (e.stage == channel_stage::open) {
-            auto record = load_record(this->store_, this->kind_, id);
-            if (!record) return this->report_once(id, e, record.error());
-            record->stage = channel_stage::unbacked;
-            ++record->version;
-            const detail::put_batch batch({true, {}, {}, {}}, *record, this->kind_);
-            if (const auto written = put_all(this->store_, batch.view()); !written)
-                return this->report_once(id, e, written.error());
-            this->change(id, [](auto& changed) { changed.stage = channel_stage::unbacked; });
-        }
+        if (e.stage == channel_stage::open) (void)this->stop_payments(id);
+    }
+
+    /// Contracts that never opened a channel, and of which this process does not know what the network says: they were stored
+    /// before it began, or the node was away.  An accepted one stays until its client resumes.
+    void ask_again() {
+        asked_height_ = this->height_;
+        for (const txid& id : std::vector<txid>(this->unanswered_.begin(), this->unanswered_.end()))
+            broadcast_contract(id, this->entries_.at(id));
     }
 
     /// Contracts that payments were taken on, and settlements: each until it is in a block.
@@ -520,7 +690,7 @@ private:
             } else if (sent.error().code != errc::store_failed) {
                 // The contract was spent before this side settled, and the block that spent it is gone; or a write was
                 // cut in two, or the record is damaged.
-                if (const auto settled = settle(id); !settled) this->report_once(id, e, settled.error());
+                if (const auto settled = settle(id); !settled) this->report_now_and_then(id, e, settled.error());
             }
         }
     }
@@ -543,6 +713,7 @@ private:
     server_settings settings_;
     fee_rate rate_ = min_relay_fee_rate;
     std::int32_t broadcast_height_ = base::never;
+    std::int32_t asked_height_ = base::never;
     std::array<std::uint8_t, max_settlement_size> settlement_{};
 };
 

@@ -22,6 +22,7 @@ namespace paychan_test {
         case event_kind::refunding: return "refunding";
         case event_kind::confirmed: return "confirmed";
         case event_kind::buried: return "buried";
+        case event_kind::double_spent: return "double_spent";
     }
     return "?";
 }

@@ -131,8 +131,9 @@ public:
     /// True when a connection uses this channel.
     [[nodiscard]] bool is_attached(const txid& channel) { return find_attached(channel) != nullptr; }
 
-    /// Ends the connection that uses a channel, if there is one: its contract was spent, and payments on it would be worth
-    /// nothing.  Pass every `confirmed` of a server_book on.  closing  what spent it
+    /// Ends the connection that uses a channel, if there is one: its contract was spent, or never can be in a block, and
+    /// payments on it would be worth nothing.  Pass every `confirmed` and `double_spent` of a server_book on.
+    /// closing  of that event
     void detach(const txid& channel, const txid& closing) {
         outside_of_drivers([this, channel, closing] {
             for_each_attached(channel, [&](connection& c) {

@@ -19,7 +19,9 @@ enum class event_kind : std::uint8_t {
     closed,   ///< the connection is over; the channel's record is kept
     refunding,  ///< client: the expiry has passed and the refund was broadcast; closing = its txid
     confirmed,  ///< a transaction that spends the contract is in a block; closing = its txid, data = the transaction
-    buried,     ///< that block is so deep, or the contract missing so long, that the records were deleted
+    buried,  ///< that block is so deep, or the contract missing so long, or so many such, that the records were deleted
+    double_spent,  ///< another transaction, in a block, has spent the contract's coins: payments on it are worth nothing
+                   ///< while that stays; closing = its txid, data = the transaction; total = what is lost
 };
 
 struct event {
