@@ -26,7 +26,8 @@ any_store::any_store(const std::string& option, store_access access) {
             "--store must look like sqlite:FILE, file:FOLDER or postgres:CONNECTION, for example sqlite:channels.db or "
             "\"postgres:host=db.example dbname=channels\""};
     if (opened) return;
-    if (opened.error().code == errc::store_failed) throw run_error{"--store: " + last_error()};
+    if (opened.error().code == errc::store_failed) throw store_away{{"--store: " + last_error()}};
+    if (opened.error().code == errc::corrupt_record) throw run_error{"--store: " + last_error()};
     throw usage_error{"--store: " + last_error()};
 }
 

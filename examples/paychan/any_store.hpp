@@ -23,8 +23,8 @@ class any_store {
     }
 
 public:
-    /// option  sqlite:FILE, file:FOLDER or postgres:CONNECTION.  Throws usage_error (it is none of these), and run_error or
-    ///         usage_error, whichever fits, when the store cannot be opened.
+    /// option  sqlite:FILE, file:FOLDER or postgres:CONNECTION
+    /// Throws  usage_error (it is none of these; no store is there, or another program's), store_away, run_error (damaged).
     any_store(const std::string& option, paychan::store_access access);
     any_store(const any_store&) = delete;
     any_store& operator=(const any_store&) = delete;

@@ -1,5 +1,6 @@
 // paychan export, import: a channel's money in a file, and back into a store.
 #include "node.hpp"
+#include "store_network.hpp"
 #include "versions.hpp"
 
 namespace tool {
@@ -40,52 +41,55 @@ std::vector<stored_channel> chosen(any_store& store, const options& o) {
     return some;
 }
 
-/// What one file brought: `stored`, or `kept` where the store had that record or a newer one.
+const char* name_of(import_outcome o) {
+    switch (o) {
+        case import_outcome::stored: return "stored";
+        case import_outcome::kept: return "kept";
+        case import_outcome::repaired: return "repaired";
+    }
+    return "unknown";
+}
+
 struct importer {
     report& out;
     network net;
     any_store& store;
     seed_keys<any_store>& keys;
+    store_network& known;
+    bool stored = false;  ///< something new
 
     /// Fails with the words in `why`.
-    result<const char*> take(const channel_export& e, std::string& why) {
+    result<import_outcome> take(const channel_export& file, std::string& why) {
         const auto refuse = [&](const error& problem, const std::string& text = {}) {
             why += text.empty() ? std::string(problem.text) : text;
             return fail(problem);
         };
-        if (e.net != net)
+        if (file.net != net)
             return refuse(
                 {errc::invalid_argument, "the channel is on another network"},
-                "the channel is on " + std::string(name(e.net)) + ", and --network is " + std::string(name(net)));
-        if (const auto good = check_export<schemes>(e); !good) return refuse(good.error());
-        const channel_record& record = e.record;
-        const bool client = e.role == channel_role::client;
+                "the channel is on " + std::string(name(file.net)) + ", and --network is " + std::string(name(net)));
+        const auto e = check_export<schemes>(file);
+        if (!e) return refuse(e.error());
+        const channel_record& record = e->record;
+        const bool client = e->role == channel_role::client;
         const auto ours = keys.peek(record.key);
         if (!ours || !equal(ours->view(), (client ? record.terms.client_key : record.terms.server_key).view()))
             return refuse({errc::invalid_key, "the channel belongs to another seed"});
 
         // First: from here on no key of this channel is given out again, whatever happens to the rest.
-        const auto written = [&](const result<void>& put) {
-            return put || put.error().code == errc::stale_record;  // a record that is this new is there
-        };
         const auto failed = [&](const error& problem) { return refuse(problem, "the store: " + store.last_error()); };
         if (const auto counted = keys.saw(record.key); !counted) return failed(counted.error());
-        const txid& id = record.terms.contract.id;
-        const auto contract =
-            store.put({client ? record_kind::client_contract : record_kind::server_contract, id}, 1, e.contract);
-        if (!written(contract)) return failed(contract.error());
-        if (client)
-            if (const auto refund = store.put({record_kind::client_refund, id}, 1, e.refund); !written(refund))
-                return failed(refund.error());
-        // Last: a record is never there without its transactions.
-        const auto put = store.put({kind_of(e.role), id}, record.version, write_record(record).view());
-        if (!written(put)) return failed(put.error());
-        if (put) return "stored";
-        if (const auto there = load_record(store, kind_of(e.role), id); !there)
-            return refuse(there.error(),
+        const auto done = import_channel(store, *e);
+        if (done) {
+            known.keep();
+            stored = stored || *done != import_outcome::kept;
+            return *done;
+        }
+        if (done.error().code == errc::corrupt_record || done.error().code == errc::unknown_format)
+            return refuse(done.error(),
                           "the store has a record of this channel that cannot be read, and it stays: "
                           "import into a new store");
-        return "kept";
+        return failed(done.error());
     }
 
     bool take_file(const std::string& path) {
@@ -107,17 +111,26 @@ struct importer {
         if (!done) return refused(done.error());
         const channel_record& r = e->record;
         const std::string id = text_of(r.terms.contract.id);
+        // Not shown by the file: see check_export.
+        const auto now = load_record(store, kind_of(e->role), r.terms.contract.id);
+        const bool settles =
+            e->role == channel_role::server && now && now->stage == channel_stage::settling && now->closing == txid{};
+        std::string what;
+        if (*done == import_outcome::stored)
+            what = "stored, paid " + text_of(r.paid()) + ", expires " + text_of(r.terms.expiry);
+        if (*done == import_outcome::stored && settles) what += "; it is settled as soon as a command meets a node";
+        if (*done == import_outcome::kept) what = "no less was paid by the record in the store, which stays";
+        if (*done == import_outcome::repaired)
+            what = "a damaged transaction in the store is replaced, its record stays";
         out.event({{"event", "imported"},
                    {"file", path},
                    {"role", name_of(e->role)},
                    {"channel", id},
-                   {"result", *done},
+                   {"result", name_of(*done)},
+                   {"settles", settles},
                    {"paid", r.paid().value},
                    {"expiry", r.terms.expiry.seconds}},
-                  std::string(name_of(e->role)) + " " + id +
-                      (*done == std::string_view("stored")
-                           ? ": stored, paid " + text_of(r.paid()) + ", expires " + text_of(r.terms.expiry)
-                           : ": the store has this record, or a newer one"));
+                  std::string(name_of(e->role)) + " " + id + ": " + what);
         return true;
     }
 };
@@ -128,20 +141,24 @@ int run_export(const options& o) {
     report out(o.json);
     const network net = network_of(o);
     any_store store(o.store, store_access::read_only);
+    // A file with another network in it is worth nothing, and shows it when it is needed.
+    if (!store_network(store, net).known())
+        throw run_error{
+            "--store: it does not say yet which network its channels are on: let a command meet a node with it once, "
+            "for instance `paychan watch`, and export again"};
     bool good = true;
     const auto channels = chosen(store, o);
     for (const auto& [role, id] : channels) {
         std::string why;
-        const auto done = export_channel(store, role, id, net, o.to, why);
+        const auto done = export_channel<schemes>(store, role, id, net, o.to, why);
         // What is there is as good, or better: a store that is older than its exports is a restored one.
         const bool kept = !done && done.error().code == errc::stale_record;
         if (!done && !kept) {
-            out.error(name(done.error().code), "channel " + text_of(id) + ": " + std::string(done.error().text) +
-                                                   (why.empty() ? "" : " (" + why + ")"));
+            out.error(name(done.error().code), why);
             good = false;
             continue;
         }
-        const std::string file = o.to + "/" + export_file_name(id);
+        const std::string file = o.to + "/" + export_file_name(role, id);
         out.event({{"event", "exported"},
                    {"role", name_of(role)},
                    {"channel", text_of(id)},
@@ -158,10 +175,16 @@ int run_import(const options& o) {
     const network net = network_of(o);
     const seed_bytes seed = need(load_seed(o.seed), "--seed " + o.seed);
     any_store store(o.store, store_access::create);
+    store_network known(store, net);
     auto keys = need_at_run_time(seed_keys<any_store>::open(seed.reveal(), net, store), "the store's key counter");
-    importer to{out, net, store, keys};
+    importer to{out, net, store, keys, known};
     bool good = true;
     for (const std::string& file : o.files) good = to.take_file(file) && good;
+    // What is on the chain already is found by a scan, and a process scans when it starts.
+    if (to.stored)
+        out.say(
+            "a `paychan watch` or `serve` that runs on this store must be started again to see what became of these "
+            "channels before");
     return good ? exit_done : exit_failed;
 }
 

@@ -3,6 +3,7 @@
 
 #include <chrono>
 
+#include "hourly.hpp"
 #include "node.hpp"
 
 namespace tool {
@@ -27,8 +28,8 @@ private:
         if (!surely && now < next_) return;
         next_ = now + std::chrono::seconds(10);  // a list of all names is not free
         const auto done = book_.refresh();
-        if (done) failing_ = false;
-        if (!done && !std::exchange(failing_, true))  // told once for each time that the store is away
+        if (done) told_.forget("store");  // told anew each time that the store goes away
+        if (!done && told_.is_due("store"))
             out_.error(paychan::name(done.error().code), "--store: " + node_.store().last_error());
     }
 
@@ -36,7 +37,7 @@ private:
     report& out_;
     Book& book_;
     std::chrono::steady_clock::time_point next_{};
-    bool failing_ = false;
+    hourly told_;
 };
 
 }  // namespace tool

@@ -1,6 +1,7 @@
 // paychan settle, refund: bring home what is due with nobody connected, and say when the rest will be.
 #include "node.hpp"
 #include "paychan/book.hpp"
+#include "urgent.hpp"
 #include "versions.hpp"
 
 namespace tool {
@@ -83,7 +84,7 @@ int finish(node& n, report& out, const listener& heard, bool delivered, record_k
 
 int run_settle(const options& o) {
     report out(o.json);
-    node n(o, out, {});
+    node n(o, out, {.passes_pruned = true});
     listener heard{out};
     server_settings settings;
     server_book book(schemes{}, n.store(), n.keys(), n.wallet(), n, heard, settings);
@@ -94,6 +95,9 @@ int run_settle(const options& o) {
         book.on_broadcast(id, how, why);
     };
     n.hooks().fee_rate = [&](fee_rate rate) { book.on_fee_rate(rate); };
+    urgent first(
+        n, out, false, [&](const txid& id) { return book.settle(id); }, settings);
+    n.every_second([&] { first.look(); });
     if (!n.catch_up()) return exit_failed;
     book.on_fee_rate(n.rate());
     const auto settle = [&](const txid& id) {
@@ -125,7 +129,7 @@ int run_settle(const options& o) {
 
 int run_refund(const options& o) {
     report out(o.json);
-    node n(o, out, {});
+    node n(o, out, {.passes_pruned = true});
     listener heard{out};
     client_book book(n.store(), n, heard);
     if (const auto loaded = book.load(); !loaded) throw run_error{"--store: " + n.store().last_error()};
@@ -134,6 +138,8 @@ int run_refund(const options& o) {
     n.hooks().broadcast = [&](const txid& id, broadcast_outcome how, std::string_view why) {
         book.on_broadcast(id, how, why);
     };
+    urgent first(n, out, true, {});
+    n.every_second([&] { first.look(); });
     if (!n.catch_up()) return exit_failed;
     if (n.prints()) {
         out.say("there is no node to ask: the chain's time is taken to be two hours ago, " + text_of(n.median_time()));

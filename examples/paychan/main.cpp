@@ -102,6 +102,8 @@ int main(int argc, char** argv) {
     app.footer(
         "Start with:  paychan demo\n"
         "Exit status: 0 what was asked happened; 1 it did not; 2 wrong options; 3 nothing is due yet.");
+    const CLI::Validator not_empty(
+        [](std::string& text) { return text.empty() ? std::string("the name is empty") : std::string(); }, "");
     const CLI::Range money(std::int64_t{1}, std::int64_t{2'100'000'000'000'000});
 
     CLI::App* const demo =
@@ -205,6 +207,7 @@ int main(int argc, char** argv) {
     pay->add_option(
            "--export-folder", o.export_folder,
            "Write a file for the channel, before its contract leaves: with it and the seed a lost store is no loss")
+        ->check(not_empty)
         ->type_name("DIR");
 
     CLI::App* const watch =
@@ -221,11 +224,11 @@ int main(int argc, char** argv) {
     export_->add_option("--channel", o.channels, "One channel, by its contract's txid; may be given several times")
         ->type_name("TXID");
     export_->add_flag("--all", o.all, "All channels of the store");
-    export_->add_option("--to", o.to, "The folder")->required()->type_name("DIR");
+    export_->add_option("--to", o.to, "The folder")->required()->check(not_empty)->type_name("DIR");
 
-    CLI::App* const import =
-        add_command(app, "import", "Put exported channels into a store; what it has that is as new or newer stays",
-                    "paychan import --store sqlite:client.db --network regtest --seed client.seed backup/*.channel");
+    CLI::App* const import = add_command(
+        app, "import", "Put exported channels into a store; of one that is there it takes a better payment only",
+        "paychan import --store sqlite:client.db --network regtest --seed client.seed backup/*.channel");
     add_store(*import, o);
     add_network(*import, o);
     add_seed(*import, o);

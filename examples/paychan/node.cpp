@@ -49,7 +49,7 @@ std::vector<std::uint8_t> info_of(const std::string& hex, const char* option) {
 std::vector<channel_record> load_all(store_type& store, record_kind kind) {
     std::vector<txid> ids;
     if (!store.list(kind, [&](const record_id& id) { ids.push_back(id.channel); }))
-        throw run_error{"--store: " + store.last_error()};
+        throw store_away{{"--store: " + store.last_error()}};
     std::vector<channel_record> out;
     for (const txid& id : ids)
         if (const auto record = load_record(store, kind, id)) out.push_back(*record);
@@ -66,14 +66,16 @@ node::node(const options& o, report& out, const node_use& use) : out_(out), use_
     regtest_ = net == network::regtest;
     if (o.fee_rate) fixed_rate_ = rate_ = fee_rate{*o.fee_rate};
 
+    signals_.add(SIGINT);
+    signals_.add(SIGTERM);
+    signals_.async_wait([this](boost::system::error_code ec, int) {
+        if (!ec) stopping_ = true;
+    });
     const seed_bytes seed = need(load_seed(o.seed), "--seed " + o.seed + " (make one with `paychan address`)");
-    stored_.emplace(o.store, use.access);
-    store_.emplace(*stored_, net, o.export_folder);
-    keys_.emplace(
-        need_at_run_time(keys_type::open(seed.reveal(), net, *store_, use.keys_per_write), "the store's key counter"));
-    const auto style = o.legacy ? funding_style::legacy : funding_style::segwit;
-    wallet_.emplace(need(seed_wallet::open(seed.reveal(), net, style, [this] { return keys_->count(); }), "the seed"));
-    reserve_stored_transactions();
+    with_store([&]() -> result<void> {
+        open_store(o, net, seed);
+        return {};
+    });
 
     if (o.chain == "print:") {
         // The median time of the last 11 blocks is about an hour behind the clock; 2 hours are on the safe side.
@@ -87,15 +89,34 @@ node::node(const options& o, report& out, const node_use& use) : out_(out), use_
         bitcoind::backend_settings settings;
         settings.chain = bitcoind::core_chain_name(o.network);
         settings.poll = std::chrono::milliseconds(o.poll);
-        settings.walk.from = find_birthday(o);
+        settings.walk.from = from_;
+        settings.walk.pass_pruned = use.passes_pruned;
         backend_ = std::make_unique<backend>(io_, address, *this, settings);
     }
+}
 
-    signals_.add(SIGINT);
-    signals_.add(SIGTERM);
-    signals_.async_wait([this](boost::system::error_code ec, int) {
-        if (!ec) stopping_ = true;
-    });
+void node::open_store(const options& o, network net, const seed_bytes& seed) {
+    wallet_.reset();  // of an attempt that got half way
+    keys_.reset();
+    store_.reset();
+    stored_.emplace(o.store, use_.access);
+    network_.emplace(*stored_, net);
+    store_.emplace(*stored_, net, o.export_folder);
+    keys_.emplace(
+        need_at_run_time(keys_type::open(seed.reveal(), net, *store_, use_.keys_per_write), "the store's key counter"));
+    const auto style = o.legacy ? funding_style::legacy : funding_style::segwit;
+    wallet_.emplace(need(seed_wallet::open(seed.reveal(), net, style, [this] { return keys_->count(); }), "the seed"));
+    reserve_stored_transactions();
+    if (o.chain != "print:") from_ = find_birthday(o);
+}
+
+void node::wait_for_store(const store_away& why) {
+    store_was_away_ = true;
+    if (told_.is_due("store"))
+        out_.error_event({{"event", "store"}, {"status", "away"}, {"explanation", why.text}},
+                         why.text + "; trying again");
+    run_until([] { return false; }, std::chrono::seconds(1));
+    if (stopping_) throw run_error{"stopped before the store was there"};
 }
 
 /// Blocks before it hold nothing of ours.  On regtest a scan of everything is a matter of seconds.
@@ -108,7 +129,7 @@ std::int32_t node::find_birthday(const options& o) {
         known = r.i32();
         if (!r.done() || *known < 0) throw run_error{"--store: the birthday in it is damaged"};
     } else if (stored.error().code != errc::not_found) {
-        throw run_error{"--store: " + store_->last_error()};
+        throw store_away{{"--store: " + store_->last_error()}};
     }
     if (o.birthday && known && *o.birthday > *known)
         throw usage_error{"--birthday can only lower the one in the store, which is " + std::to_string(*known) +
@@ -129,15 +150,21 @@ std::int32_t node::find_birthday(const options& o) {
 }
 
 /// Not before the node has shown a chain that is long enough for it: a slip of the hand is not to be kept.
+/// A store that does not take it now is asked again: nothing else depends on it before the next start.
 void node::keep_birthday() {
-    if (!new_birthday_) return;
+    if (backend_ && use_.keeps_birthday && caught_up_) network_->keep();
+    const auto now = std::chrono::steady_clock::now();
+    if (!new_birthday_ || !caught_up_ || now < next_birthday_) return;
+    next_birthday_ = now + std::chrono::seconds(60);
     std::array<std::uint8_t, 4> bytes{};
     writer w(bytes);
-    w.i32(*std::exchange(new_birthday_, std::nullopt));
+    w.i32(*new_birthday_);
+    const auto put = store_->put(birthday_id, birthday_version_, w.written());
     // stale_record: another process was faster.
-    if (const auto put = store_->put(birthday_id, birthday_version_, w.written());
-        !put && put.error().code != errc::stale_record)
-        fail(name(put.error().code), "--store: " + store_->last_error());
+    if (put || put.error().code == errc::stale_record) return new_birthday_.reset();
+    if (told_.is_due("birthday"))
+        out_.error(name(put.error().code), "--birthday is not stored yet, and is needed again until it is: " +
+                                               std::string("--store: ") + store_->last_error());
 }
 
 /// Contracts, and settlements with fee inputs, that were stored before a restart may not be mined yet: nothing else may
@@ -147,9 +174,11 @@ void node::reserve_stored_transactions() {
     for (const record_kind kind : {record_kind::client_contract, record_kind::server_settlement}) {
         std::vector<txid> ids;
         if (!store_->list(kind, [&](const record_id& id) { ids.push_back(id.channel); }))
-            throw run_error{"--store: " + store_->last_error()};
+            throw store_away{{"--store: " + store_->last_error()}};
         for (const txid& id : ids) {
             const auto stored = store_->get({kind, id}, memory);
+            if (!stored && stored.error().code == errc::store_failed)
+                throw store_away{{"--store: " + store_->last_error()}};
             if (!stored || !wallet_->reserve_inputs_of(stored->bytes))
                 out_.error("corrupt_record",
                            "a transaction of channel " + text_of(id) + " in the store cannot be read");
@@ -238,6 +267,10 @@ void node::every_second(std::function<void()> what) {
 
 void node::tick() {
     every_second_();
+    keep_birthday();
+    if (!trouble_.empty() && told_.is_due("node"))
+        out_.event({{"event", "node"}, {"status", "unreachable"}, {"height", height_}, {"explanation", trouble_}},
+                   "the node: " + trouble_ + "; still trying");
     timer_.expires_after(std::chrono::seconds(1));
     timer_.async_wait([this](boost::system::error_code ec) {
         if (!ec) tick();
@@ -298,6 +331,7 @@ void node::on_broadcast(const txid& id, broadcast_outcome outcome, std::string_v
 }
 
 void node::on_fee_rate(fee_rate rate) {
+    rate_told_ = true;
     if (!fixed_rate_) rate_ = rate;
     if (hooks_.fee_rate) hooks_.fee_rate(rate_);
 }
@@ -305,6 +339,7 @@ void node::on_fee_rate(fee_rate rate) {
 void node::on_node_status(bitcoind::node_status status, const bitcoind::rpc_error& cause, std::string_view text) {
     using enum bitcoind::node_status;
     const std::string words(text);
+    trouble_.clear();
     const auto tell = [&](const char* what, const std::string& line) {
         out_.event({{"event", "node"}, {"status", what}, {"height", height_}, {"explanation", words}}, line);
     };
@@ -327,6 +362,9 @@ void node::on_node_status(bitcoind::node_status status, const bitcoind::rpc_erro
                 tell("unreachable", {});
                 return fail("unreachable", words + ": see --chain");
             }
+            trouble_ = words;
+            told_.forget("node");
+            (void)told_.is_due("node");
             return tell("unreachable", "the node: " + words + "; trying again");
         case failed: tell("failed", {}); return fail("node", words);
     }
@@ -334,6 +372,29 @@ void node::on_node_status(bitcoind::node_status status, const bitcoind::rpc_erro
 
 void node::on_catch_up(std::int32_t height, std::int32_t tip) {
     out_.progress("reading block", static_cast<std::uint64_t>(height), static_cast<std::uint64_t>(tip));
+}
+
+void node::on_tip(std::int32_t height, unix_time median_time) {
+    tip_height_ = height;
+    tip_median_time_ = median_time;
+}
+
+/// What they held is lost to the wallet: what it knew of earlier coins may be spent in them.
+void node::on_blocks_passed(std::int32_t first, std::int32_t last) {
+    height_ = last;
+    ++steps_;
+    wallet_->restart_scan();
+    if (!told_.is_due("pruned")) return;
+    const std::string which = first == last ? "block " + std::to_string(first)
+                                            : "blocks " + std::to_string(first) + " to " + std::to_string(last);
+    out_.event({{"event", "node"},
+                {"status", "pruned"},
+                {"height", height_},
+                {"from", first},
+                {"to", last},
+                {"explanation", "the node has deleted " + which}},
+               "the node has deleted " + which +
+                   ": going on behind, without the coins that came before; channels come home as ever");
 }
 
 }  // namespace tool

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "any_store.hpp"
+#include "hourly.hpp"
 #include "options.hpp"
 #include "paychan/bitcoind/backend.hpp"
 #include "paychan/bitcoind/print.hpp"
@@ -19,6 +20,7 @@
 #include "paychan/memory/seed.hpp"
 #include "paychan/memory/wallet.hpp"
 #include "report.hpp"
+#include "store_network.hpp"
 
 namespace tool {
 
@@ -52,6 +54,8 @@ template <class T>
 /// The same for what is no question of options.
 template <class T>
 [[nodiscard]] T need_at_run_time(paychan::result<T> r, const std::string& what) {
+    if (!r && r.error().code == paychan::errc::store_failed)
+        throw store_away{{what + ": " + std::string(r.error().text)}};
     if (!r) throw run_error{what + ": " + std::string(r.error().text)};
     return *std::move(r);
 }
@@ -68,6 +72,8 @@ struct node_use {
     bool patient = false;        ///< waits for a node that does not answer, for as long as it takes
     bool keeps_birthday = true;  ///< writes the birthday into the store
     std::uint32_t keys_per_write = 1;
+    bool waits_for_store = false;  ///< for as long as it takes
+    bool passes_pruned = false;    ///< goes on without blocks that the node has deleted: coins in them are not seen
 };
 
 /// What a command does with the chain's events; the wallet has had them before.
@@ -81,12 +87,32 @@ struct chain_hooks {
 /// Broadcaster for the drivers, follower of the backend.
 class node {
 public:
-    /// Opens all of it.  Throws usage_error, run_error.
+    /// Opens all of it.  Throws usage_error, run_error.  A command that waits for its store may be stopped meanwhile: that
+    /// throws run_error.
     node(const options& o, report& out, const node_use& use);
     node(const node&) = delete;
     node& operator=(const node&) = delete;
 
     void broadcast(paychan::bytes_view tx);
+
+    /// Does what needs the store, again and again if the command waits for it.
+    /// f  result<void>() that fails with store_failed, or throws store_away, when the store is away
+    /// Throws  as f, run_error.
+    template <class F>
+    void with_store(F&& f) {
+        while (true) {
+            try {
+                const paychan::result<void> done = f();
+                if (done) break;
+                throw store_away{{"--store: " + (store_ ? store_->last_error() : std::string(done.error().text))}};
+            } catch (const store_away& e) {
+                if (!use_.waits_for_store) throw;
+                wait_for_store(e);
+            }
+        }
+        if (std::exchange(store_was_away_, false))
+            out_.event({{"event", "store"}, {"status", "there"}}, "the store is there");
+    }
 
     /// Follows the chain until it is caught up; Ctrl-C ends it.  False: it cannot be followed, or, unless the command
     /// is patient, there was no progress for a minute; the reason was reported.
@@ -118,6 +144,10 @@ public:
     [[nodiscard]] bool prints() const { return print_ != nullptr; }
     [[nodiscard]] bool stopping() const { return stopping_; }
     [[nodiscard]] bool caught_up() const { return caught_up_; }
+    /// True when the node has blocks that on_block() has not told of.
+    [[nodiscard]] bool is_behind() const { return tip_height_ > height_; }
+    [[nodiscard]] paychan::unix_time tip_median_time() const { return tip_median_time_; }  ///< as the node says it
+    [[nodiscard]] bool knows_rate() const { return fixed_rate_ || rate_told_; }
     [[nodiscard]] paychan::fee_rate rate() const { return rate_; }
     [[nodiscard]] std::int32_t height() const { return height_; }
     [[nodiscard]] paychan::unix_time median_time() const { return median_time_; }
@@ -133,8 +163,12 @@ public:
     void on_node_status(paychan::bitcoind::node_status status, const paychan::bitcoind::rpc_error& cause,
                         std::string_view text);
     void on_catch_up(std::int32_t height, std::int32_t tip);
+    void on_tip(std::int32_t height, paychan::unix_time median_time);
+    void on_blocks_passed(std::int32_t first, std::int32_t last);
 
 private:
+    void open_store(const options& o, paychan::network net, const paychan::seed_bytes& seed);
+    void wait_for_store(const store_away& why);
     [[nodiscard]] std::int32_t find_birthday(const options& o);
     void keep_birthday();
     void fail(std::string_view code, const std::string& text);
@@ -150,12 +184,14 @@ private:
     bool regtest_ = false;
     std::chrono::seconds patience_;
     std::optional<paychan::fee_rate> fixed_rate_;
+    bool rate_told_ = false;
     boost::asio::io_context io_;
     boost::asio::signal_set signals_{io_};
     boost::asio::steady_timer timer_{io_};
     std::function<void()> every_second_;
     paychan::wall_clock clock_;
     std::optional<any_store> stored_;
+    std::optional<store_network> network_;
     std::optional<store_type> store_;
     std::optional<keys_type> keys_;
     std::optional<paychan::seed_wallet> wallet_;
@@ -165,10 +201,17 @@ private:
     paychan::fee_rate rate_{2'000};
     std::int32_t height_ = 0;
     paychan::unix_time median_time_{};
+    std::int32_t tip_height_ = -1;
+    paychan::unix_time tip_median_time_{};
+    std::string trouble_;  // with the node, for people
+    hourly told_;
+    bool store_was_away_ = false;
     bool caught_up_ = false;
     bool failed_ = false;
     bool stopping_ = false;
+    std::int32_t from_ = 0;                     // the birthday
     std::optional<std::int32_t> new_birthday_;  // to be stored once the chain was followed from there
+    std::chrono::steady_clock::time_point next_birthday_{};
     std::uint64_t birthday_version_ = 0;
     std::uint64_t steps_ = 0;                                       // of progress
     std::map<paychan::txid, std::vector<std::uint8_t>> under_way_;  // broadcasts whose outcome is awaited

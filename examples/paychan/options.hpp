@@ -94,4 +94,7 @@ struct run_error {
     std::string text;
 };
 
+/// The store is away: it may be there later.
+struct store_away : run_error {};
+
 }  // namespace tool

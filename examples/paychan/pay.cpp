@@ -40,6 +40,7 @@ struct pay_events {
             case event_kind::closed:
             case event_kind::refunding:
             case event_kind::confirmed:
+            case event_kind::double_spent:
             case event_kind::buried: return report_event(out, e);
         }
     }
@@ -110,11 +111,14 @@ std::optional<txid> resumable(node& n, report& out, const options& o, version_se
 }
 
 /// The file of a channel that was opened without --export-folder, or a newer one.  What cannot be written is told: the
-/// channel goes on, for its store is there.
-void keep_export(node& n, report& out, const txid& channel, const options& o) {
+/// channel goes on, for its store is there.  False: there is no such file.
+bool keep_export(node& n, report& out, const txid& channel, const options& o) {
     std::string why;
-    const auto kept = export_channel(n.store(), channel_role::client, channel, network_of(o), o.export_folder, why);
-    if (!kept && kept.error().code != errc::stale_record) out.error(name(kept.error().code), why);
+    const auto kept =
+        export_channel<schemes>(n.store(), channel_role::client, channel, network_of(o), o.export_folder, why);
+    const bool good = kept || kept.error().code == errc::stale_record;
+    if (!good) out.error(name(kept.error().code), why + "; the channel goes on without the file");
+    return good;
 }
 
 /// What to do about a wallet that cannot fund the channel.
@@ -189,7 +193,7 @@ int run_pay(const options& o) {
         payer.on_fee_rate(n.rate());
         events.protocol = [&] { return payer.record().protocol; };
         if (!o.new_channel) events.resuming = resumable(n, out, o, versions);
-        if (events.resuming && !o.export_folder.empty()) keep_export(n, out, *events.resuming, o);
+        const bool exported = !events.resuming || o.export_folder.empty() || keep_export(n, out, *events.resuming, o);
         const auto opened = wait<channel_record>(n, [&](auto done) {
             if (events.resuming)
                 payer.async_resume(to.host, std::to_string(to.port), *events.resuming, satoshi{o.channel},
@@ -212,7 +216,7 @@ int run_pay(const options& o) {
             if (!events.settled)
                 out.say("if the server does not settle, `paychan refund` takes the rest back after " +
                         text_of(record.terms.expiry));
-            status = good ? exit_done : exit_failed;
+            status = good && exported ? exit_done : exit_failed;
         } else if (opened) {
             const error& e = opened->error();
             std::string more;

@@ -4,6 +4,7 @@
 #include "paychan/asio/tcp_server.hpp"
 #include "paychan/book.hpp"
 #include "paychan/protobuf/codec.hpp"
+#include "urgent.hpp"
 #include "versions.hpp"
 
 namespace tool {
@@ -23,10 +24,16 @@ struct serve_events {
     std::function<bool(const txid&)> settle;
     std::function<void(const txid&, const txid&)> detach;
 
+    hourly told;  // of the book: it looks again and again at records that are damaged
+
     void on_event(const event& e) {
+        const bool damage = e.kind == event_kind::error &&
+                            (e.problem.code == errc::corrupt_record || e.problem.code == errc::unknown_format);
+        if (damage && !told.is_due(text_of(e.channel) + std::string(name(e.problem.code)))) return;
         report_event(out, e, e.kind == event_kind::opened ? protocol_of(e.channel) : 0);
         if (to_book) to_book(e);
-        if (detach && e.kind == event_kind::confirmed) detach(e.channel, e.closing);
+        if (detach && (e.kind == event_kind::confirmed || e.kind == event_kind::double_spent))
+            detach(e.channel, e.closing);
     }
     payment_answer on_payment(const event& e) {
         if (paid) paid(e.channel);
@@ -158,8 +165,8 @@ int run_serve(const options& o) {
     settings.min_window = o.min_window;
     settings.max_window = o.max_window;
 
-    node n(o, out, {store_access::create, true, true, 32});
-    serve_events events{out, n.store(), ack_info, {}, {}, {}, {}, {}};
+    node n(o, out, {.access = store_access::create, .patient = true, .keys_per_write = 32, .passes_pruned = true});
+    serve_events events{out, n.store(), ack_info, {}, {}, {}, {}, {}, {}};
     server_book book(schemes{}, n.store(), n.keys(), n.wallet(), n, events, settings);
     if (const auto loaded = book.load(); !loaded) throw run_error{"--store: " + n.store().last_error()};
     events.to_book = [&](const event& e) { book.on_event(e); };
@@ -167,7 +174,13 @@ int run_serve(const options& o) {
     n.hooks().block = [&](const connected_block& b) { book.on_block(b); };
     n.hooks().block_disconnected = [&](std::int32_t height) { book.on_block_disconnected(height); };
     n.hooks().fee_rate = [&](fee_rate rate) { book.on_fee_rate(rate); };
+    n.hooks().broadcast = [&](const txid& id, broadcast_outcome how, std::string_view why) {
+        book.on_broadcast(id, how, why);
+    };
     book.on_fee_rate(n.rate());
+    urgent first(
+        n, out, false, [&](const txid& id) { return book.settle(id); }, settings);
+    n.every_second([&] { first.look(); });
     if (!n.catch_up()) return n.stopping() ? exit_done : exit_failed;
     n.count_seen_keys();
 

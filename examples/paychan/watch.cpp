@@ -2,6 +2,7 @@
 #include "book_view.hpp"
 #include "channel_events.hpp"
 #include "paychan/book.hpp"
+#include "urgent.hpp"
 #include "versions.hpp"
 
 namespace tool {
@@ -10,13 +11,39 @@ using namespace paychan;
 
 namespace {
 
-struct watch_events {
-    report& out;
+/// Hears one role's book.
+class watch_events {
+public:
+    watch_events(report& out, store_type& store, record_kind kind) : out_(out), store_(store), kind_(kind) {}
+
     void on_event(const event& e) {
-        // Another process was faster: what is due is looked at again.
-        if (e.kind == event_kind::error && e.problem.code == errc::stale_record) return;
-        report_event(out, e);
+        if (e.kind == event_kind::error) {
+            // Another process was faster: what is due is looked at again.
+            if (e.problem.code == errc::stale_record) return;
+            if (is_damage(e.problem.code)) damaged_.insert(e.channel);
+            if (!told_.is_due(text_of(e.channel) + std::string(name(e.problem.code)) + std::string(e.problem.text)))
+                return;
+        }
+        report_event(out_, e);
     }
+
+    /// How many channels the book cannot watch, for their records cannot be read.
+    [[nodiscard]] std::size_t damaged() {
+        std::erase_if(damaged_, [this](const txid& id) {
+            const auto record = load_record(store_, kind_, id);
+            return record || record.error().code == errc::not_found;
+        });
+        return damaged_.size();
+    }
+
+private:
+    static bool is_damage(errc code) { return code == errc::corrupt_record || code == errc::unknown_format; }
+
+    report& out_;
+    store_type& store_;
+    record_kind kind_;
+    std::set<txid> damaged_;
+    hourly told_;
 };
 
 /// What there is to do, told when it changes.
@@ -25,14 +52,19 @@ public:
     outlook(node& n, report& out) : node_(n), out_(out) {}
 
     /// refund, settlement  when the next is due
-    void tell(std::size_t clients, std::size_t servers, std::optional<unix_time> refund,
+    /// damaged             records that cannot be read
+    void tell(std::size_t clients, std::size_t servers, std::size_t damaged, std::optional<unix_time> refund,
               std::optional<unix_time> settlement) {
-        const state now{clients, servers, refund, settlement};
+        const state now{clients, servers, damaged, refund, settlement};
         if (told_ == now) return;
         told_ = now;
         json o{{"event", "watching"}, {"client_channels", clients}, {"server_channels", servers}};
         std::string line = "watching " + std::to_string(clients) + " channels that we pay on and " +
                            std::to_string(servers) + " that we are paid on";
+        if (damaged > 0) {
+            o["unreadable"] = damaged;
+            line += "; unwatched: " + unreadable(damaged);
+        }
         const auto due = [&](const char* key, const char* what, std::optional<unix_time> t) {
             if (!t) return;
             o[key] = t->seconds;
@@ -46,9 +78,14 @@ public:
         out_.event(o, line);
     }
 
+    [[nodiscard]] static std::string unreadable(std::size_t damaged) {
+        return std::to_string(damaged) + (damaged == 1 ? " channel whose record" : " channels whose records") +
+               " cannot be read";
+    }
+
 private:
     struct state {
-        std::size_t clients = 0, servers = 0;
+        std::size_t clients = 0, servers = 0, damaged = 0;
         std::optional<unix_time> refund, settlement;
         friend bool operator==(const state&, const state&) = default;
     };
@@ -61,15 +98,17 @@ private:
 
 int run_watch(const options& o) {
     report out(o.json);
-    node n(o, out, {.patient = true});
+    node n(o, out, {.patient = true, .waits_for_store = true, .passes_pruned = true});
     if (n.prints())
         throw usage_error{
             "watch needs a node that tells what is in the blocks: --chain rpc:http://USER:PASS@HOST:PORT"};
-    watch_events heard{out};
+    watch_events paying_heard(out, n.store(), record_kind::client_channel);
+    watch_events paid_heard(out, n.store(), record_kind::server_channel);
     const server_settings settings;
-    client_book paying(n.store(), n, heard);
-    server_book paid(schemes{}, n.store(), n.keys(), n.wallet(), n, heard, settings);
-    if (!paying.load() || !paid.load()) throw run_error{"--store: " + n.store().last_error()};
+    client_book paying(n.store(), n, paying_heard);
+    server_book paid(schemes{}, n.store(), n.keys(), n.wallet(), n, paid_heard, settings);
+    n.with_store([&] { return paying.load(); });
+    n.with_store([&] { return paid.load(); });
     book_view paying_view(n, out, paying);
     book_view paid_view(n, out, paid);
     n.hooks().block = [&](const connected_block& b) {
@@ -86,25 +125,36 @@ int run_watch(const options& o) {
     };
     n.hooks().fee_rate = [&](fee_rate rate) { paid.on_fee_rate(rate); };
     paid.on_fee_rate(n.rate());
+    urgent first(
+        n, out, true, [&](const txid& id) { return paid.settle(id); }, settings);
+    n.every_second([&] { first.look(); });
     if (!n.catch_up()) return n.stopping() ? exit_done : exit_failed;
 
     outlook tell(n, out);
     bool idle = false;
+    std::size_t damaged = 0;
     n.every_second([&] {
+        first.look();
         paying_view.look();
         paid_view.look();
         paying.tick();
         paid.tick(n.clock().now());
         auto settlement = paid.next_expiry();
         if (settlement) settlement = *settlement + -settings.settle_margin;
-        tell.tell(paying.unended(), paid.unended(), paying.next_expiry(), settlement);
+        damaged = paying_heard.damaged() + paid_heard.damaged();
+        tell.tell(paying.unended(), paid.unended(), damaged, paying.next_expiry(), settlement);
         idle = paying.unended() + paid.unended() == 0;
     });
     n.run_until([&] { return o.until_idle && idle; });
     const bool asked = n.stopping() || (o.until_idle && idle);
     n.stop();
     n.hooks() = {};
-    out.event({{"event", "stopped"}}, idle ? "nothing is left to watch" : "stopped");
+    json last{{"event", "stopped"}};
+    if (damaged > 0) last["unreadable"] = damaged;
+    out.event(last, idle && damaged == 0 ? "nothing is left to watch"
+                    : idle               ? "nothing is left to watch but " + outlook::unreadable(damaged)
+                                         : "stopped");
+    if (idle && damaged > 0 && !n.stopping()) return exit_failed;
     return asked ? exit_done : exit_failed;
 }
 

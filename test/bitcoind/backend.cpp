@@ -53,6 +53,7 @@ struct fake_chain {
     std::string name = "regtest";
     json fee{{"errors", json::array({"Insufficient data or no feerate found"})}};
     bool downloading = false;
+    json prune_height;                                                      // null for a node that keeps all
     std::function<std::optional<fake::reply>(const fake::request&)> first;  // has the first word, if set
     std::uint64_t made = 0;
 
@@ -101,6 +102,8 @@ struct fake_chain {
             return fake::ok(r, {{"chain", name},
                                 {"blocks", height()},
                                 {"bestblockhash", text(active.back().hash)},
+                                {"mediantime", median_time(active.size() - 1)},
+                                {"pruneheight", prune_height},
                                 {"initialblockdownload", downloading}});
         if (r.method() == "getblockhash") {
             if (p[0].get<int>() > height()) return fake::error(r, -8, "Block height out of range");
@@ -137,12 +140,14 @@ struct follower {
     std::vector<std::int64_t> fees;
     std::vector<node_status> states;
     std::string last_words;
+    std::vector<std::pair<std::int32_t, std::int32_t>> passed;
+    std::vector<std::pair<std::int32_t, std::int64_t>> tips;
     std::function<void(std::int32_t)> at_block = [](std::int32_t) {};
     bool in_call = false;  // the test is inside a call to the backend
 
     void on_block(const connected_block& b) {
         REQUIRE_FALSE(in_call);
-        if (!blocks.empty()) {
+        if (!blocks.empty() && (passed.empty() || passed.back().second != b.height - 1)) {
             REQUIRE(b.height == blocks.rbegin()->first + 1);
             REQUIRE(parse_block_header(b.raw)->previous == blocks.rbegin()->second);
         }
@@ -162,6 +167,8 @@ struct follower {
         REQUIRE_FALSE(in_call);
         outcomes.push_back({id, how, std::string(reason)});
     }
+    void on_blocks_passed(std::int32_t first, std::int32_t last) { passed.emplace_back(first, last); }
+    void on_tip(std::int32_t height, unix_time median_time) { tips.emplace_back(height, median_time.seconds); }
     void on_fee_rate(fee_rate r) { fees.push_back(r.sat_per_kvb); }
     void on_node_status(node_status s, std::string_view words) {
         states.push_back(s);
@@ -370,6 +377,51 @@ TEST_CASE("a pruned block is a failure that says which", "[bitcoind]") {
     REQUIRE(t.run([&] { return !t.f.states.empty(); }));
     CHECK(t.f.states == std::vector{node_status::failed});
     CHECK(t.f.last_words.find("the node has pruned block 20") == 0);
+}
+
+TEST_CASE("a backend that may goes on behind pruned blocks, and says which it has not seen", "[bitcoind]") {
+    const bool says_lowest = GENERATE(false, true);
+    const std::int32_t from = GENERATE(0, 5, 20);
+    auto s = settings(from);
+    s.walk.pass_pruned = true;
+    fixture t(60, s);
+    const auto is_gone = [](std::int32_t height) { return height < 25 || height == 30 || height == 60; };
+    if (says_lowest) t.chain.prune_height = 25;
+    t.chain.first = [&](const fake::request& r) -> std::optional<fake::reply> {
+        if (r.method() != "getblock") return std::nullopt;
+        for (std::size_t height = 0; height < t.chain.active.size(); ++height)
+            if (r.body["params"][0] == text(t.chain.active[height].hash) && is_gone(static_cast<std::int32_t>(height)))
+                return fake::error(r, -1, "Block not available (pruned data)");
+        return std::nullopt;
+    };
+    t.b().start();
+    REQUIRE(t.run([&] { return !t.f.states.empty(); }));
+    CHECK(t.f.states == std::vector{node_status::following});
+    std::vector<std::pair<std::int32_t, std::int32_t>> gone;
+    if (says_lowest) gone.emplace_back(from, 24);
+    for (std::int32_t height = says_lowest ? 25 : from; height <= 60; ++height)
+        if (is_gone(height)) gone.emplace_back(height, height);
+    CHECK(t.f.passed == gone);
+    for (std::int32_t height = from; height <= 60; ++height) CHECK((t.f.blocks.count(height) == 0) == is_gone(height));
+    t.check_medians();
+    t.chain.grow(3);
+    REQUIRE(t.catch_up());
+    t.check_medians();
+    CHECK(t.f.left.empty());
+}
+
+TEST_CASE("a backend tells of the node's tip before it has read a block", "[bitcoind]") {
+    fixture t(40);
+    std::vector<std::pair<std::int32_t, std::int64_t>> before;
+    t.f.at_block = [&](std::int32_t height) {
+        if (height == 0) before = t.f.tips;
+    };
+    t.b().start();
+    REQUIRE(t.catch_up());
+    CHECK(before == std::vector{std::pair{std::int32_t{40}, t.chain.median_time(40)}});
+    t.chain.grow(1);
+    REQUIRE(t.catch_up());
+    CHECK(t.f.tips.back() == std::pair{std::int32_t{41}, t.chain.median_time(41)});
 }
 
 TEST_CASE("a block that is not what was asked for is not reported, and the node's trouble is told once", "[bitcoind]") {

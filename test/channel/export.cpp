@@ -4,6 +4,7 @@
 #include <catch2/catch.hpp>
 #include <fstream>
 
+#include "support/channel.hpp"
 #include "support/versions.hpp"
 #include "support/world.hpp"
 
@@ -149,6 +150,286 @@ TEST_CASE("an export whose parts do not belong together is refused", "[channel][
     refund = w.refund;
     refund.back() ^= 1;  // of its lock_time
     CHECK(objection_to(changed([&](channel_export& e) { e.refund = refund; })) == errc::bad_transaction);
+}
+
+TEST_CASE("an export of a version that no store could follow is refused", "[channel][export]") {
+    exported w;
+    channel_export e = w.of_server();
+    for (const std::uint64_t version : {std::uint64_t{0}, max_export_version + 1, (std::uint64_t{1} << 63U) - 1}) {
+        e.record.version = version;
+        CHECK(refusal_of(file_of(e)) == errc::corrupt_record);
+    }
+    e.record.version = max_export_version;
+    CHECK(read_export(file_of(e)));
+}
+
+TEST_CASE("what an export says of the chain and of its stage is not believed", "[channel][export]") {
+    exported w;
+    for (channel_export e : {w.of_client(), w.of_server()})
+        for (const auto stage : {channel_stage::none, channel_stage::contract_stored, channel_stage::open,
+                                 channel_stage::settling, channel_stage::unbacked}) {
+            e.record.stage = stage;
+            e.record.closing = w.id;
+            e.record.closing_height = 7;
+            const auto believed = check_export<both_versions>(e);
+            REQUIRE(believed);
+            CHECK(believed->record.closing == txid{});
+            CHECK(believed->record.closing_height == 0);
+            const bool over = stage == channel_stage::settling;
+            if (e.role == channel_role::server)  // version 1: nothing shows the expiry, which may be a year too late
+                CHECK(believed->record.stage ==
+                      (over || w.version() == 1 ? channel_stage::settling : channel_stage::open));
+            else  // never none, of which there is no refund
+                CHECK(believed->record.stage == (over                           ? channel_stage::settling
+                                                 : stage == channel_stage::open ? channel_stage::open
+                                                                                : channel_stage::contract_stored));
+        }
+}
+
+TEST_CASE("an export's signature with a high S is taken with the low one, which nodes relay", "[channel][export]") {
+    exported w;
+    channel_export e = w.of_server();
+    const auto low = e.record.signature;
+    const auto real = parse_flagged(low.view()).value();
+    e.record.signature = to_bytes({channel_of<v2_scheme>::with_high_s(real.signature), real.hash_type});
+    REQUIRE_FALSE(equal(e.record.signature.view(), low.view()));
+    const auto believed = check_export<both_versions>(e);
+    REQUIRE(believed);
+    CHECK(equal(believed->record.signature.view(), low.view()));
+}
+
+namespace {
+
+/// A channel's exports when less was paid, and later.
+struct twice_exported : exported {
+    channel_export less, more;
+    explicit twice_exported(channel_role role) {
+        const auto now = [&] {
+            return check_export<both_versions>(role == channel_role::client ? of_client() : of_server()).value();
+        };
+        less = now();
+        REQUIRE(pays(2'000));
+        more = now();
+        REQUIRE(less.record.version > 2);
+        REQUIRE(more.record.paid().value == less.record.paid().value + 2'000);
+    }
+};
+
+record_kind kind_of(channel_role role) {
+    return role == channel_role::client ? record_kind::client_channel : record_kind::server_channel;
+}
+
+}  // namespace
+
+TEST_CASE("an export is imported where nothing is, where less was paid, and not where as much was",
+          "[channel][export]") {
+    const auto role = GENERATE(channel_role::client, channel_role::server);
+    twice_exported w(role);
+    const bool batches = GENERATE(true, false);
+    /// A store that takes one record at a time.
+    struct one_by_one {
+        memory_store& inner;
+        result<void> put(const record_id& id, std::uint64_t v, bytes_view b) { return inner.put(id, v, b); }
+        result<stored_record> get(const record_id& id, bytes_span m) { return inner.get(id, m); }
+        result<void> erase(const record_id& id) { return inner.erase(id); }
+        result<void> list(record_kind kind, void (*f)(const record_id&)) { return inner.list(kind, f); }
+    };
+    static_assert(Store<one_by_one> && !BatchStore<one_by_one>);
+    const bool client = role == channel_role::client;
+    memory_store store;
+    const auto import = [&](const channel_export& e) {
+        one_by_one simple{store};
+        return batches ? import_channel(store, e) : import_channel(simple, e);
+    };
+    const auto check_there = [&](const channel_record& paid, std::uint64_t version, channel_stage stage) {
+        const auto there = load_record(store, kind_of(role), w.id);
+        REQUIRE(there);
+        CHECK(there->version == version);
+        CHECK(there->stage == stage);
+        CHECK(there->paid() == paid.paid());
+        CHECK(equal(there->signature.view(), paid.signature.view()));
+        CHECK(there->terms.expiry == w.less.record.terms.expiry);
+        CHECK(stored_bytes(store, client ? record_kind::client_contract : record_kind::server_contract, w.id) ==
+              w.contract);
+        if (client) CHECK(stored_bytes(store, record_kind::client_refund, w.id) == w.refund);
+    };
+    const channel_stage stage = w.less.record.stage;
+    const std::uint64_t begun = w.less.record.version;
+    CHECK(import(w.less) == import_outcome::stored);
+    check_there(w.less.record, begun, stage);
+    // A higher version that pays no more is worth nothing: not to replace what the store knows, nor to stop it for good.
+    channel_export again = w.less;
+    again.record.version = max_export_version;
+    again.record.stage = channel_stage::settling;
+    CHECK(import(again) == import_outcome::kept);
+    check_there(w.less.record, begun, stage);
+    // More was paid: that is taken, and nothing else.  In version 1 nothing shows that the date is wrong.
+    channel_export later = w.more;
+    later.record.version = 1;
+    later.record.stage = channel_stage::settling;
+    if (w.version() == 1) later.record.terms.expiry = later.record.terms.expiry + 31'536'000;
+    CHECK(import(later) == import_outcome::stored);
+    check_there(w.more.record, begun + 1, stage);
+    CHECK(import(w.less) == import_outcome::kept);
+    check_there(w.more.record, begun + 1, stage);
+    // It was deleted: whoever imports it wants it back, at the opening's version or any other.
+    for (const std::uint64_t version : {1U, 9U}) {
+        REQUIRE(store.erase({kind_of(role), w.id}));
+        w.more.record.version = version;
+        CHECK(import(w.more) == import_outcome::stored);
+        check_there(w.more.record, version, w.more.record.stage);
+    }
+    // And the channel goes on from there.
+    CHECK(store.put({kind_of(role), w.id}, 10, as_bytes("\1 next")));
+    CHECK(import(w.more).error().code == errc::corrupt_record);  // what cannot be read stays
+    CHECK(stored_bytes(store, kind_of(role), w.id) == owned(as_bytes("\1 next")));
+}
+
+TEST_CASE("a payment that is imported opens a server's channel that did not know it, and opens none that is settled",
+          "[channel][export]") {
+    twice_exported w(channel_role::server);
+    using enum channel_stage;
+    for (const auto& [before, after] :
+         {std::pair{contract_stored, open}, {open, open}, {settling, settling}, {unbacked, unbacked}}) {
+        memory_store store;
+        channel_record known = w.less.record;
+        known.version = 1;
+        known.stage = before;
+        known.closing = w.id;
+        REQUIRE(store.put({record_kind::server_channel, w.id}, 1, write_record(known).view()));
+        CHECK(import_channel(store, w.more) == import_outcome::stored);
+        const auto there = load_record(store, record_kind::server_channel, w.id);
+        REQUIRE(there);
+        CHECK(there->stage == after);
+        CHECK(there->closing == w.id);
+        CHECK(there->paid() == w.more.record.paid());
+    }
+}
+
+TEST_CASE("an export of other terms than the store's does not touch the channel", "[channel][export]") {
+    twice_exported w(channel_role::server);
+    memory_store store;
+    channel_record known = w.less.record;
+    known.version = 1;
+    known.terms.value.value -= 1;
+    known.change.value -= 1;
+    REQUIRE(store.put({record_kind::server_channel, w.id}, 1, write_record(known).view()));
+    CHECK(import_channel(store, w.more).error().code == errc::corrupt_record);
+    CHECK(load_record(store, record_kind::server_channel, w.id)->version == 1);
+}
+
+TEST_CASE("a damaged contract or refund in the store is replaced by the export's, a sound one is not",
+          "[channel][export]") {
+    exported w;
+    for (const channel_export& file : {w.of_client(), w.of_server()}) {
+        const bool client = file.role == channel_role::client;
+        const auto e = check_export<both_versions>(file).value();
+        memory_store store;
+        REQUIRE(import_channel(store, e) == import_outcome::stored);
+        const auto contract_kind = client ? record_kind::client_contract : record_kind::server_contract;
+        std::vector<record_kind> kinds{contract_kind};
+        if (client) kinds.push_back(record_kind::client_refund);
+        for (const record_kind kind : kinds) {
+            const bytes whole = stored_bytes(store, kind, w.id);
+            const std::vector<bytes> damages{
+                bytes(whole.size(), 0), bytes(whole.begin(), whole.end() - 1), {}, bytes(max_contract_size + 1, 1)};
+            for (const bytes& damage : damages) {
+                REQUIRE(store.put({kind, w.id}, 1'000, damage));
+                CHECK(import_channel(store, e) == import_outcome::repaired);
+                CHECK(stored_bytes(store, kind, w.id) == whole);
+            }
+            REQUIRE(store.erase({kind, w.id}));
+            CHECK(import_channel(store, e) == import_outcome::kept);
+            CHECK(stored_bytes(store, kind, w.id) == whole);
+        }
+        CHECK(load_record(store, kind_of(e.role), w.id)->version == e.record.version);
+    }
+}
+
+TEST_CASE("other witnesses in an export do not replace those of the stored contract", "[channel][export]") {
+    // The txid does not show them: a stranger may have written any.
+    int segwit = 0;
+    for (const auto& one : read_vectors("exports/format_1.json")) {
+        const bytes file = unhex(one["file"].get<std::string>());
+        channel_export e = check_export<both_versions>(read_export(file).value()).value();
+        const txid& id = e.record.terms.contract.id;
+        bytes spoilt = owned(e.contract);
+        spoilt[spoilt.size() - 10] ^= 1;
+        if (parse_transaction(spoilt)->id() != id) continue;
+        ++segwit;
+        memory_store store;
+        REQUIRE(import_channel(store, e) == import_outcome::stored);
+        const bytes_view real = e.contract;
+        e.contract = spoilt;
+        CHECK(import_channel(store, e) == import_outcome::kept);
+        const auto kind = e.role == channel_role::client ? record_kind::client_contract : record_kind::server_contract;
+        CHECK(stored_bytes(store, kind, id) == owned(real));
+    }
+    CHECK(segwit > 0);
+}
+
+TEST_CASE("a store that fails in the middle of an import says so", "[channel][export]") {
+    exported w;
+    const auto e = check_export<both_versions>(w.of_client()).value();
+    struct failing_store : memory_store {
+        int left = 0;
+        result<void> put(const record_id& id, std::uint64_t v, bytes_view b) {
+            const put_request one{id, v, b};
+            return put_many({&one, 1});
+        }
+        result<void> put_many(std::span<const put_request> batch) {
+            if (left-- == 0) return fail(errc::store_failed, "full");
+            return memory_store::put_many(batch);
+        }
+    };
+    for (int good = 0; good < 3; ++good) {
+        failing_store store;
+        store.left = good;
+        CHECK(import_channel(store, e).error().code == errc::store_failed);
+        CHECK_FALSE(
+            load_record(store, record_kind::client_channel, w.id));  // without its transactions it is never there
+        CHECK(import_channel(store, e) == import_outcome::stored);
+    }
+}
+
+TEST_CASE("an import beside another process that writes the channel ends with the better payment",
+          "[channel][export]") {
+    twice_exported w(channel_role::client);
+    /// Another process writes just before each of our writes to the record.
+    struct shared_store : memory_store {
+        std::vector<channel_record> others;
+        result<void> put(const record_id& id, std::uint64_t v, bytes_view b) {
+            const put_request one{id, v, b};
+            return put_many({&one, 1});
+        }
+        result<void> put_many(std::span<const put_request> batch) {
+            if (batch.front().id.kind == record_kind::client_channel && !others.empty()) {
+                const channel_record r = others.front();
+                others.erase(others.begin());
+                REQUIRE(memory_store::put({record_kind::client_channel, r.terms.contract.id}, r.version,
+                                          write_record(r).view()));
+            }
+            return memory_store::put_many(batch);
+        }
+    };
+    shared_store store;
+    const auto import_beside = [&](const channel_record& last) {
+        for (const std::uint64_t version : {1U, 2U, 3U}) {
+            channel_record other = version == 3 ? last : w.less.record;
+            other.version = version;
+            store.others.push_back(other);
+        }
+        return import_channel(store, w.more);
+    };
+    SECTION("ours") {
+        CHECK(import_beside(w.less.record) == import_outcome::stored);
+        CHECK(load_record(store, record_kind::client_channel, w.id)->version == 4);
+    }
+    SECTION("the other's") {
+        CHECK(import_beside(w.more.record) == import_outcome::kept);
+        CHECK(load_record(store, record_kind::client_channel, w.id)->version == 3);
+    }
+    CHECK(load_record(store, record_kind::client_channel, w.id)->paid() == w.more.record.paid());
 }
 
 TEST_CASE("exports of format 1 are read for ever", "[channel][export]") {

@@ -20,12 +20,14 @@ struct opening : world {
     opening() : world(2) {
         REQUIRE(open());
         id = channel();
-        record = stored_bytes(payer.disk, record_kind::client_channel, id);
+        channel_record first = load_record(payer.disk, record_kind::client_channel, id).value();
+        first.version = 1;  // since then it was opened
+        record = owned(write_record(first).view());
         contract = stored_bytes(payer.disk, record_kind::client_contract, id);
         refund = stored_bytes(payer.disk, record_kind::client_refund, id);
         batch = {{{record_kind::client_contract, id}, 1, contract},
                  {{record_kind::client_refund, id}, 1, refund},
-                 {{record_kind::client_channel, id}, read_record(record)->version, record}};
+                 {{record_kind::client_channel, id}, 1, record}};
     }
 };
 
@@ -51,7 +53,7 @@ TEST_CASE("a channel that opens is in a file of its own before the store has it"
     const temporary_folder folder;
     const std::string exports = folder.file("exports");
     watching_store inner;
-    inner.file = exports + "/" + export_file_name(w.id);
+    inner.file = exports + "/" + export_file_name(channel_role::client, w.id);
     exporting_store store(inner, network::regtest, exports);
     REQUIRE(store.put_many(w.batch));
     CHECK(inner.was_there == std::vector{true});
@@ -120,12 +122,225 @@ TEST_CASE("a file of a newer record is left alone, a damaged one is replaced", "
     }
     e.record.version = 8;
     CHECK(save_export(folder.path.string(), e, why));
-    write_file(folder.file(export_file_name(w.id)), "damaged");
+    write_file(folder.file(export_file_name(channel_role::client, w.id)), "damaged");
     e.record.version = 1;
     CHECK(save_export(folder.path.string(), e, why));
-    const auto file = load_export(folder.file(export_file_name(w.id)), why);
+    const auto file = load_export(folder.file(export_file_name(channel_role::client, w.id)), why);
     REQUIRE(file);
     CHECK(read_export(*file)->record.version == 1);
+}
+
+namespace {
+
+channel_export export_of(const opening& w) {
+    return {network::regtest, channel_role::client, read_record(w.record).value(), w.contract, w.refund};
+}
+
+/// What stands in a file.
+channel_record record_in(const std::string& path, bytes& memory) {
+    std::string why;
+    memory = load_export(path, why).value();
+    return read_export(memory).value().record;
+}
+
+std::set<std::string> names_in(const fs::path& folder) {
+    std::set<std::string> out;
+    for (const auto& f : fs::directory_iterator(folder)) out.insert(f.path().filename().string());
+    return out;
+}
+
+/// A store with both sides of a channel: a node that pays itself, or two whose stores are one database.
+memory_store both_sides(opening& w) {
+    memory_store out;
+    REQUIRE(out.put_many(w.batch));
+    channel_record record = load_record(w.payee.disk, record_kind::server_channel, w.id).value();
+    record.version = 1;
+    REQUIRE(out.put({record_kind::server_contract, w.id}, 1, w.contract));
+    REQUIRE(out.put({record_kind::server_channel, w.id}, 1, write_record(record).view()));
+    return out;
+}
+
+}  // namespace
+
+TEST_CASE("both sides of a channel have a file each, in one folder", "[memory][export]") {
+    opening w;
+    const temporary_folder folder;
+    memory_store store = both_sides(w);
+    std::string why;
+    for (const auto role : {channel_role::client, channel_role::server})
+        REQUIRE(export_channel<both_versions>(store, role, w.id, network::regtest, folder.path.string(), why));
+    const auto hex = display(w.id);
+    const std::string txid(hex.data(), hex.size());
+    CHECK(names_in(folder.path) == std::set<std::string>{txid + ".client.channel", txid + ".server.channel"});
+    for (const auto role : {channel_role::client, channel_role::server}) {
+        const auto bytes_of_it = load_export(folder.file(export_file_name(role, w.id)), why).value();
+        CHECK(read_export(bytes_of_it)->role == role);
+    }
+}
+
+TEST_CASE("a file of a store that began anew is replaced by what was paid more, and by nothing less",
+          "[memory][export]") {
+    opening w;
+    const temporary_folder folder;
+    const std::string path = folder.file(export_file_name(channel_role::client, w.id));
+    bytes memory;
+    std::string why;
+    channel_export e = export_of(w);
+    e.record.version = 30;
+    REQUIRE(save_export(folder.path.string(), e, why));
+    REQUIRE(w.pays(1'000));
+    e.record = load_record(w.payer.disk, record_kind::client_channel, w.id).value();
+    e.record.version = 5;
+    REQUIRE(save_export(folder.path.string(), e, why));
+    CHECK(record_in(path, memory).version == 5);
+    e.record = read_record(w.record).value();
+    e.record.version = 31;
+    CHECK(save_export(folder.path.string(), e, why).error().code == errc::stale_record);
+    CHECK(record_in(path, memory).version == 5);
+}
+
+TEST_CASE("a damaged store does not replace the file of its better days", "[memory][export]") {
+    opening w;
+    const temporary_folder folder;
+    const std::string path = folder.file(export_file_name(channel_role::client, w.id));
+    memory_store store = both_sides(w);
+    std::string why;
+    const auto export_it = [&] {
+        return export_channel<both_versions>(store, channel_role::client, w.id, network::regtest, folder.path.string(),
+                                             why);
+    };
+    REQUIRE(export_it());
+    bytes before, after;
+    (void)record_in(path, before);
+    channel_record newer = read_record(w.record).value();
+    newer.version = 2;
+    REQUIRE(store.put({record_kind::client_channel, w.id}, 2, write_record(newer).view()));
+
+    errc expected{};
+    SECTION("its refund is zeros") {
+        expected = errc::malformed;
+        REQUIRE(store.put({record_kind::client_refund, w.id}, 2, bytes(w.refund.size(), 0)));
+    }
+    SECTION("its refund is gone") {
+        expected = errc::not_found;
+        REQUIRE(store.erase({record_kind::client_refund, w.id}));
+    }
+    SECTION("a signature in its refund is damaged") {
+        expected = errc::bad_transaction;
+        bytes refund = w.refund;
+        refund[60] ^= 1;
+        REQUIRE(store.put({record_kind::client_refund, w.id}, 2, refund));
+    }
+    SECTION("its contract is another") {
+        expected = errc::corrupt_record;
+        bytes contract = w.contract;
+        contract.back() ^= 1;  // of its lock_time
+        REQUIRE(store.put({record_kind::client_contract, w.id}, 2, contract));
+    }
+    SECTION("its payment is not signed") {
+        expected = errc::bad_transaction;
+        newer.version = 3;
+        newer.change.value -= 1'000;
+        REQUIRE(store.put({record_kind::client_channel, w.id}, 3, write_record(newer).view()));
+    }
+    const auto refused = export_it();
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().code == expected);
+    const auto hex = display(w.id);
+    CHECK(why.find(std::string_view(hex.data(), hex.size())) != std::string::npos);
+    (void)record_in(path, after);
+    CHECK(before == after);
+}
+
+TEST_CASE("a file with another refund than the checked one is replaced, however new it says it is",
+          "[memory][export]") {
+    opening w;
+    const temporary_folder folder;
+    channel_export e = export_of(w);
+    e.record.version = 9;
+    bytes refund = w.refund;
+    refund[60] ^= 1;
+    e.refund = refund;
+    std::string why;
+    REQUIRE(save_export(folder.path.string(), e, why));  // what an older paychan wrote without a look at it
+    memory_store store = both_sides(w);
+    REQUIRE(
+        export_channel<both_versions>(store, channel_role::client, w.id, network::regtest, folder.path.string(), why));
+    const auto file = load_export(folder.file(export_file_name(channel_role::client, w.id)), why).value();
+    CHECK(check_export<both_versions>(read_export(file).value()));
+}
+
+TEST_CASE("the file of a newer paychan, or of another network, is left alone", "[memory][export]") {
+    opening w;
+    const temporary_folder folder;
+    const std::string path = folder.file(export_file_name(channel_role::client, w.id));
+    channel_export e = export_of(w);
+    std::string why;
+    errc expected{};
+    bytes there(max_export_size);
+    SECTION("format 2, which may be longer than any of ours") {
+        expected = errc::unknown_format;
+        there = owned(write_export(e, there).value());
+        there[4] = export_format + 1;
+        there.resize(GENERATE(std::size_t{1'000}, std::size_t{100'000}));
+        const bytes32 sum = sha256(bytes_view(there).first(there.size() - 32));
+        std::copy(sum.begin(), sum.end(), there.end() - 32);
+    }
+    SECTION("another network") {
+        expected = errc::invalid_argument;
+        e.net = network::testnet;
+        there = owned(write_export(e, there).value());
+        e.net = network::regtest;
+    }
+    write_file(path, {there.begin(), there.end()});
+    e.record.version += 10;
+    const auto refused = save_export(folder.path.string(), e, why);
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().code == expected);
+    CHECK(why.find(path) == 0);
+    CHECK(read_file(path) == there);
+}
+
+TEST_CASE("several processes write into one folder: each is content, and the newest record is left",
+          "[memory][export]") {
+    opening w;
+    constexpr std::uint64_t writers = 4, rounds = 25;
+    for (std::uint64_t round = 0; round < rounds; ++round) {
+        const temporary_folder folder;
+        const std::string exports = folder.file("exports");
+        std::vector<std::unique_ptr<child>> processes;
+        for (std::uint64_t n = 0; n < writers; ++n)
+            processes.push_back(std::make_unique<child>([&, n](int channel) {
+                char go = 0;
+                if (::read(channel, &go, 1) != 1) ::_exit(2);  // all begin together
+                std::string why;
+                channel_export e = export_of(w);
+                for (std::uint64_t i = 0; i < 5; ++i) {
+                    e.record.version = 1 + (i + n) % writers + i;
+                    const auto saved = save_export(exports, e, why);
+                    if (!saved && saved.error().code != errc::stale_record) ::_exit(1);
+                }
+                ::_exit(0);
+            }));
+        for (const auto& p : processes) REQUIRE(::write(p->channel, "g", 1) == 1);
+        for (const auto& p : processes) REQUIRE(p->end() == 0);
+        bytes memory;
+        REQUIRE(record_in(exports + "/" + export_file_name(channel_role::client, w.id), memory).version == 8);
+        REQUIRE(names_in(exports).size() == 1);
+    }
+}
+
+TEST_CASE("a file that cannot be read is not replaced", "[memory][export]") {
+    opening w;
+    const temporary_folder folder;
+    const std::string path = folder.file(export_file_name(channel_role::client, w.id));
+    write_file(path, "whose?");
+    const without_privileges nobody(folder.path);
+    fs::permissions(path, fs::perms::none);
+    std::string why;
+    CHECK(save_export(folder.path.string(), export_of(w), why).error().code == errc::store_failed);
+    fs::permissions(path, fs::perms::owner_all);
+    CHECK(read_file(path) == owned(as_bytes("whose?")));
 }
 
 TEST_CASE("an export file that is no file, or longer than any, is refused by name", "[memory][export]") {

@@ -70,6 +70,8 @@ struct chain_info {
     std::int32_t height = 0;
     block_hash best;
     bool initial_download = false;
+    std::optional<unix_time> median_time;      ///< of the best block, where the node tells it
+    std::optional<std::int32_t> prune_height;  ///< the lowest block that a node has which deletes old ones
 };
 
 /// Fails  malformed.
@@ -80,8 +82,13 @@ struct chain_info {
     if (!height || *height < 0 || *height > INT32_MAX - 1 || !best || chain.empty())
         return fail(errc::malformed, "the node's getblockchaininfo is not understood");
     const json& downloading = member(answer, "initialblockdownload");
-    return chain_info{one_line(chain), static_cast<std::int32_t>(*height), *best,
-                      downloading.is_boolean() && downloading.get<bool>()};
+    chain_info info{one_line(chain), static_cast<std::int32_t>(*height),
+                    *best,           downloading.is_boolean() && downloading.get<bool>(),
+                    std::nullopt,    std::nullopt};
+    if (const auto seconds = integer(member(answer, "mediantime"))) info.median_time = unix_time{*seconds};
+    if (const auto lowest = integer(member(answer, "pruneheight")); lowest && *lowest > 0 && *lowest <= *height)
+        info.prune_height = static_cast<std::int32_t>(*lowest);
+    return info;
 }
 
 }  // namespace paychan::bitcoind

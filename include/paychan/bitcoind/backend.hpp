@@ -42,6 +42,10 @@ struct backend_settings {
 /// Optional: on_node_status(node_status, std::string_view text)   text for people; or with the cause between the two,
 ///                                                                a const rpc_error&, which counts if unreachable
 ///           on_catch_up(height, tip)                             twice a second while there is much to read
+///           on_tip(height, median_time)                          what the node says of its best block, with each look at
+///                                                                it: long before on_block() gets there, perhaps
+///           on_blocks_passed(first, last)                        blocks that the node has deleted, and that no on_block()
+///                                                                tells of; with walk_settings::pass_pruned
 /// The type may be incomplete until start() is called, so that it can hold a driver that broadcasts through this
 /// backend.
 ///
@@ -121,6 +125,9 @@ private:
             right_chain_ = true;
             downloading_ = info->initial_download;
             for (auto& [id, hex] : std::exchange(held_, {})) send(id, std::move(hex));
+            if constexpr (requires { follower_.on_tip(info->height, unix_time{}); })
+                if (info->median_time) follower_.on_tip(info->height, *info->median_time);
+            if (stopped_) return;
             ask_fee_rate();
             walk_began_ = clock::now();
             walk_.advance(*info);
@@ -148,6 +155,10 @@ private:
     // ---------------------------------------------------------------------------------------- what chain_walk tells us
     void block_joined(const connected_block& b) { follower_.on_block(b); }
     void block_left(std::int32_t height) { follower_.on_block_disconnected(height); }
+
+    void blocks_passed(std::int32_t first, std::int32_t last) {
+        if constexpr (requires { follower_.on_blocks_passed(first, last); }) follower_.on_blocks_passed(first, last);
+    }
 
     void walk_at(std::int32_t height, std::int32_t tip) {
         constexpr std::chrono::milliseconds progress_interval{500};

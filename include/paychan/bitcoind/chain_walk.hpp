@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "paychan/bitcoind/answers.hpp"
@@ -17,6 +18,7 @@ struct walk_settings {
     std::optional<std::int32_t> from;  ///< height of the first block to report; without it, the tip at the first look
     std::int32_t max_reorg_depth = 2016;  ///< [blocks] deeper needs a rescan
     std::int32_t ahead = 8;               ///< blocks asked for before the one before them has come
+    bool pass_pruned = false;  ///< goes on behind blocks that the node has deleted, which are not reported then
 };
 
 /// How one look at the chain ended.
@@ -30,6 +32,7 @@ enum class walk_end {
 
 /// Events  what the owner provides:
 ///     block_joined(const connected_block&), block_left(height), walk_at(height, tip),
+///     blocks_passed(first, last) those that the node has deleted, with walk_settings::pass_pruned,
 ///     walk_ended(walk_end, text), walk_broke(const rpc_error&)
 /// Each advance() ends with exactly one of the last two, unless stop() comes before.
 template <class Events>
@@ -67,6 +70,11 @@ private:
         if (*first_ > node_.height)
             return end(walk_end::waiting, "the node is at block " + std::to_string(node_.height) +
                                               ", waiting for block " + std::to_string(*first_));
+        if (const auto lowest = node_.prune_height; settings_.pass_pruned && lowest && *lowest > *first_) {
+            const std::uint64_t run = run_;
+            events_.blocks_passed(std::exchange(*first_, *lowest), *lowest - 1);
+            if (run != run_) return;
+        }
         // The 10 blocks before the first are for its median time, one more so that a fork at the start is seen.
         tail_.restart(std::max(0, *first_ - static_cast<std::int32_t>(chain_tail::median_span)));
         prepare_next();
@@ -78,15 +86,10 @@ private:
             ready_ = true;
             return forward();
         }
-        ask_hash(height, [this, height](const block_hash& hash) {
-            ask("getblockheader", json::array({text(hash), false}), height, [this, hash](const json& answer) {
-                const auto raw = decode(answer);
-                const auto header = parse_block_header(raw);
-                if (!header || header->hash != hash) return broke("the node gave another header than was asked for");
-                if (!tail_.fits(*header)) return end(walk_end::later);
-                tail_.push(*header);
-                prepare_next();
-            });
+        ask_header(height, [this](const block_header& header) {
+            if (!tail_.fits(header)) return end(walk_end::later);
+            tail_.push(header);
+            prepare_next();
         });
     }
 
@@ -122,6 +125,22 @@ private:
         if (run != run_) return;
         if (height == target_) return end(target_ < node_.height ? walk_end::more : walk_end::caught_up);
         fetch_ahead();
+    }
+
+    /// The node has deleted this block: its header takes its place.
+    void pass_over(std::int32_t height) {
+        ++run_;  // the blocks behind it are asked for anew
+        ask_header(height, [this, height](const block_header& header) {
+            if (!tail_.fits(header)) return find_fork(tail_.tip_height());
+            tail_.push(header);
+            moved_ = true;
+            const std::uint64_t run = run_;
+            events_.blocks_passed(height, height);
+            if (run != run_) return;
+            if (height >= target_) return end(target_ < node_.height ? walk_end::more : walk_end::caught_up);
+            asked_ = height;
+            fetch_ahead();
+        });
     }
 
     // ------------------------------------------------------------------------------------------------ reorganisation
@@ -176,12 +195,27 @@ private:
         });
     }
 
+    template <class Next>
+    void ask_header(std::int32_t height, Next next) {
+        ask_hash(height, [this, height, next = std::move(next)](const block_hash& hash) {
+            ask("getblockheader", json::array({text(hash), false}), height, [this, hash, next](const json& answer) {
+                const auto raw = decode(answer);
+                const auto header = parse_block_header(raw);
+                if (!header || header->hash != hash) return broke("the node gave another header than was asked for");
+                next(*header);
+            });
+        });
+    }
+
     static bool is_out_of_range(const rpc_error& e) { return e.failure == rpc_failure::node_error && e.code == -8; }
 
     void failed(const rpc_error& e, std::int32_t height) {
         // -8: the chain is shorter now; -5: the block is gone.  Both mean that it moved since we asked.
         if (e.failure == rpc_failure::node_error && (e.code == -8 || e.code == -5)) return end(walk_end::later);
-        if (e.failure == rpc_failure::node_error && e.message.find("pruned") != std::string::npos)
+        const bool pruned = e.failure == rpc_failure::node_error && e.message.find("pruned") != std::string::npos;
+        // Answers come in the order of the questions: it is the block after the tip.
+        if (pruned && settings_.pass_pruned && height == tail_.tip_height() + 1) return pass_over(height);
+        if (pruned)
             return end(walk_end::impossible, "the node has pruned block " + std::to_string(height) +
                                                  ": use a node that keeps its blocks, or begin at a later one");
         ++run_;

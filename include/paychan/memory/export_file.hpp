@@ -1,19 +1,23 @@
 // Channels' export files in a folder: written when a channel opens, before its contract leaves; and when somebody asks.
 #pragma once
 
+#include <sys/file.h>
+
 #include <cstring>
 #include <memory>
 #include <string>
 
 #include "paychan/channel/export.hpp"
 #include "paychan/memory/file.hpp"
+#include "paychan/memory/random.hpp"
 
 namespace paychan {
 
-/// The name of a channel's file: one a channel, whatever became of it since.
-[[nodiscard]] inline std::string export_file_name(const txid& channel) {
+/// The name of a channel's file: one for each side of it, whatever became of it since.  It is for people and for whoever
+/// writes: a file is read under any name, and older ones have no role in theirs.
+[[nodiscard]] inline std::string export_file_name(channel_role role, const txid& channel) {
     const auto hex = display(channel);
-    return std::string(hex.data(), hex.size()) + ".channel";
+    return std::string(hex.data(), hex.size()) + (role == channel_role::client ? ".client" : ".server") + ".channel";
 }
 
 /// The bytes of an export file, of the length of one at most.
@@ -27,12 +31,41 @@ namespace paychan {
     return read;
 }
 
-/// Writes a channel's file, mode 0600; it is on disk when this returns.  A file of a newer record is left alone.
+namespace detail {
+
+/// Keeps other processes from writing into a folder of exports, for as long as the descriptor is open.  False, with
+/// errno, when another one has it and does not go on.  Some network file systems have no such locks: it is true there.
+[[nodiscard]] inline bool lock_exports(int folder) {
+    constexpr int patience = 10'000, pause = 10;  // [ms]
+    for (int waited = 0; ::flock(folder, LOCK_EX | LOCK_NB) != 0; waited += pause) {
+        if (errno != EWOULDBLOCK && errno != EINTR) return true;
+        if (waited >= patience) return false;
+        ::usleep(pause * 1000);
+    }
+    return true;
+}
+
+/// A name that no other process has for its unfinished file, also on another machine.
+[[nodiscard]] inline result<std::string> unfinished_name(const std::string& name) {
+    std::array<std::uint8_t, 8> number{};
+    PAYCHAN_CHECK(fill_random(number));
+    std::string out = name + ".";
+    for (const std::uint8_t byte : number)
+        for (const int digit : {byte >> 4, byte & 15}) out += "0123456789abcdef"[digit];
+    return out + std::string(unfinished);
+}
+
+}  // namespace detail
+
+/// Writes a channel's file, mode 0600; it is on disk when this returns.  A file of a better record is left alone, and so
+/// is a newer paychan's.
 /// folder  made if it is missing, but not the folders above it
 /// why     as load_export
-/// Fails   store_failed, too_long; stale_record (the file there is newer, or this old: nothing is written).
+/// Fails   store_failed, too_long; stale_record (the file there is as good, or better: nothing is written);
+///         unknown_format (the file there is a newer paychan's), invalid_argument (it is of another network);
+///         corrupt_record (what is to be written does not belong together).
 [[nodiscard]] inline result<void> save_export(const std::string& folder, const channel_export& e, std::string& why) {
-    const std::string name = export_file_name(e.record.terms.contract.id);
+    const std::string name = export_file_name(e.role, e.record.terms.contract.id);
     const auto failed = [&](errc code, std::string_view text, int system = 0) {
         why =
             folder + "/" + name + ": " + std::string(text) + (system ? std::string(": ") + std::strerror(system) : "");
@@ -41,6 +74,9 @@ namespace paychan {
     std::vector<std::uint8_t> memory(max_export_size);
     const auto bytes = write_export(e, memory);
     if (!bytes) return failed(bytes.error().code, bytes.error().text);
+    if (const auto good = read_export(*bytes); !good) return failed(good.error().code, good.error().text);
+    const auto begun = detail::unfinished_name(name);
+    if (!begun) return failed(errc::store_failed, begun.error().text);
 
     const bool made = ::mkdir(folder.c_str(), 0700) == 0;
     const detail::open_file f(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -50,37 +86,56 @@ namespace paychan {
         if (above.ok() && !detail::sync(above.get()))
             return failed(errc::store_failed, "the folder above it cannot be synced", errno);
     }
+    // From the look at what is there to the new name: nobody else writes.
+    if (!detail::lock_exports(f.get()))
+        return failed(errc::store_failed, "another process writes into the folder, and does not end");
     int system = 0;
-    const auto old = detail::read_whole(f.get(), name, max_export_size, system);
-    if (old)
-        if (const auto there = read_export(*old);
-            there && there->role == e.role && there->record.version >= e.record.version)
+    const auto old = detail::read_whole(f.get(), name, 1'000'000, system);  // a newer format may be longer
+    if (!old && old.error().code == errc::store_failed)
+        return failed(errc::store_failed, "the file there cannot be read", system);
+    if (old) {
+        const auto there = read_export(*old);
+        if (!there && there.error().code == errc::unknown_format)
+            return failed(errc::unknown_format,
+                          "the file there was written by a newer version of paychan: use that one");
+        if (there && there->net != e.net) return failed(errc::invalid_argument, "the file there is of another network");
+        if (there && there->role == e.role && equal(there->refund, e.refund) && !supersedes(e.record, there->record))
             return failed(errc::stale_record, "the file there is of this record or a newer one");
-    system = detail::write_whole(f.get(), name, *bytes);
+    }
+    system = detail::write_whole(f.get(), *begun, name, *bytes);
     if (system == 0 && !detail::sync(f.get())) system = errno;
     if (system == ENOSPC || system == EDQUOT) return failed(errc::store_failed, "the disk is full", system);
     if (system != 0) return failed(errc::store_failed, "the export cannot be written", system);
     return {};
 }
 
-/// Writes the file of a stored channel.
-/// Fails  as save_export, and as the store does.
-template <Store S>
+/// Writes the file of a stored channel, once it has shown that the file can bring its money home.
+/// Fails  as save_export, as the store does, and as check_export: what is stored is damaged, and no file is touched.
+template <class Contracts, Store S>
 [[nodiscard]] result<void> export_channel(S& store, channel_role role, const txid& channel, network net,
                                           const std::string& folder, std::string& why) {
     const bool client = role == channel_role::client;
-    why = "channel " + export_file_name(channel);
-    std::vector<std::uint8_t> contract(max_contract_size), refund(refund_buffer::capacity());
+    const auto failed = [&](const error& problem, const char* text = "") {
+        const auto hex = display(channel);
+        why = "channel " + std::string(hex.data(), hex.size()) + ": " + text + std::string(problem.text);
+        return fail(problem);
+    };
     channel_export e{net, role, {}, {}, {}};
-    PAYCHAN_TRY(e.record,
-                load_record(store, client ? record_kind::client_channel : record_kind::server_channel, channel));
-    PAYCHAN_TRY(const auto stored,
-                store.get({client ? record_kind::client_contract : record_kind::server_contract, channel}, contract));
-    e.contract = stored.bytes;
+    const auto record = load_record(store, client ? record_kind::client_channel : record_kind::server_channel, channel);
+    if (!record) return failed(record.error());
+    e.record = *record;
+    std::vector<std::uint8_t> contract(max_contract_size), refund(refund_buffer::capacity());
+    const auto stored =
+        store.get({client ? record_kind::client_contract : record_kind::server_contract, channel}, contract);
+    if (!stored) return failed(stored.error(), "its contract in the store: ");
+    e.contract = stored->bytes;
     if (client) {
-        PAYCHAN_TRY(const auto back, store.get({record_kind::client_refund, channel}, refund));
-        e.refund = back.bytes;
+        const auto back = store.get({record_kind::client_refund, channel}, refund);
+        if (!back) return failed(back.error(), "its refund in the store: ");
+        e.refund = back->bytes;
     }
+    if (const auto good = check_export<Contracts>(e); !good)
+        return failed(good.error(), "what the store has of it brings no money home: ");
     return save_export(folder, e, why);
 }
 
@@ -103,7 +158,7 @@ public:
         return put_many({&one, 1});
     }
 
-    /// Fails  also store_failed (the file cannot be written: nothing is in the store then).
+    /// Fails  also as save_export: nothing is in the store then.
     [[nodiscard]] result<void> put_many(std::span<const put_request> batch) {
         file_error_.clear();
         if (!folder_.empty()) PAYCHAN_CHECK(export_opening(batch));
