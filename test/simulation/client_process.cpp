@@ -1,6 +1,8 @@
 // How a client process acts.
 #include "simulation/client_process.hpp"
 
+#include "simulation/mutants/active.hpp"
+
 namespace simulation {
 
 client_process::client_process(world& w, std::uint8_t number, std::optional<open_order>& order)
@@ -18,7 +20,7 @@ void client_process::make_driver() {
 }
 
 bool client_process::start() {
-    if (!keys_.load() || !book_.load()) return false;
+    if (!disk_.open() || !keys_.load() || !book_.load()) return false;
     std::vector<txid> ids;
     if (!store_.list(record_kind::client_contract, [&](const record_id& id) { ids.push_back(id.channel); }))
         return false;
@@ -27,6 +29,27 @@ bool client_process::start() {
         const auto stored = store_.get({record_kind::client_contract, id}, memory);
         if (!stored) return false;
         purse_.reserve_inputs_of(stored->bytes);
+    }
+    return true;
+}
+
+bool client_process::import() {
+    const file_system* const stick = parts.w.sticks[parts.number].get();
+    if (stick == nullptr || !disk_.open()) return false;
+    for (const auto& [name, file] : stick->listed()) {
+        if (!name.ends_with(".channel")) continue;
+        const auto e = read_export(file->now);
+        if (!e || !check_export<both_versions>(*e)) return false;
+        const txid& id = e->record.terms.contract.id;
+        const record_buffer record = write_record(e->record);
+        const auto key = static_cast<std::uint64_t>(e->record.key);
+        constexpr std::array<std::uint8_t, 1> nothing{};
+        const auto is_there = [](const result<void>& put) { return put || put.error().code == errc::stale_record; };
+        if (!is_there(disk_.put({record_kind::key_counter, {}}, key, nothing)) ||
+            !is_there(disk_.put({record_kind::client_contract, id}, 1, e->contract)) ||
+            !is_there(disk_.put({record_kind::client_refund, id}, 1, e->refund)) ||
+            !is_there(disk_.put({record_kind::client_channel, id}, e->record.version, record.view())))
+            return false;
     }
     return true;
 }
@@ -116,6 +139,7 @@ bool client_process::deliver(wire_link& link) {
 void client_process::follow() {
     for (int i = 0; i < 10 && parts.follower.deliver(*this) > 0; ++i) {
     }
+    wall_clock = clock_.now();
     book_.tick();
 }
 

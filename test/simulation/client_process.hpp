@@ -2,6 +2,7 @@
 #pragma once
 
 #include "paychan/book.hpp"
+#include "paychan/memory/export_file.hpp"
 #include "simulation/parts.hpp"
 
 namespace simulation {
@@ -20,6 +21,8 @@ public:
 
     // Life.  Any of these may throw `crash`.
     [[nodiscard]] bool start();
+    /// Puts the channels of the export files into a new store, as `paychan import` does.
+    [[nodiscard]] bool import();
     /// Resumes a channel, or opens one.  link  a new connection
     void connect(wire_link& link);
     void pay(satoshi amount);
@@ -43,7 +46,8 @@ private:
         void on_event(const event& e) { p.on_event(e); }
         bool is_attached(const txid& id) { return p.connected() && p.driver_->record().terms.contract.id == id; }
     };
-    using driver_type = client<both_versions, sim_transport, sim_clock, sim_keys, sim_store, sim_purse, sim_network,
+    using store_type = exporting_store<sim_store>;
+    using driver_type = client<both_versions, sim_transport, sim_clock, sim_keys, store_type, sim_purse, sim_network,
                                codec, events_type, frame_capacity>;
 
     void on_event(const event& e);
@@ -52,8 +56,9 @@ private:
     void send_payment(satoshi amount);
     void make_driver();
 
-    sim_store store_{parts};
-    sim_keys keys_{parts, store_};
+    sim_store disk_{parts};
+    store_type store_{disk_, network::regtest, parts.w.export_folder(parts.number)};
+    sim_keys keys_{parts, disk_};
     sim_purse purse_{parts};
     sim_network network_{parts};
     sim_clock clock_{parts};
@@ -61,7 +66,7 @@ private:
     sim_transport transport_{parts, nullptr, {}};
     events_type events_{*this};
     client_settings settings_;
-    client_book<sim_store, sim_network, events_type> book_;
+    client_book<store_type, sim_network, events_type> book_;
     std::unique_ptr<driver_type> driver_;
     std::optional<open_order>& order_;
     bool hears_honest_ = true;  // the frame that is being delivered is the server's own

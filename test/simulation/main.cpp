@@ -1,4 +1,16 @@
 // The simulation's command line: plays histories, and shows the shortest form of one that breaks a rule.
+//
+// What this is.  A history is a list of steps that follows from a seed (schedule.cpp).  It is played (play.cpp) by up to
+// two server and three client processes; then the faults end, time goes on, and every channel must end with the right money.
+// Real are: client.hpp, server.hpp, book.hpp and all below them, memory/chain (a node that
+// checks scripts, and mines) with memory/chain_follower, memory/store or memory/file_store, memory/export_file.  Made here
+// are the processes around them (client_process, server_process: an application, put together as asio/ does it), the
+// policies that can fail or be a process' end (parts), the wires and the disks (world, file_system).
+// An observer sees all of it (truth.hpp), and checks the rules (tally.hpp) when something happens and after each step.
+//
+// A new fault: an `act` in schedule.hpp, its weight, numbers and words in schedule.cpp, what it does in play.cpp, and a
+// `fault` in tally.hpp that counts it.  A new rule: in tally.hpp, and world::check where it could be broken.  A header's
+// new call of a policy is a new effect: see strike.hpp.  A loss to be caught: mutant.hpp and mutants/mutate.cmake.
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,6 +33,9 @@ constexpr const char* usage_text =
 
 Clients, servers, chain, disks, network and clock in one process: plays random histories with random faults, and checks
 after every step that no money is lost.  The same seed does the same, bit for bit, on any machine.
+Links are as TCP is: frames wait until they are delivered, and all that is late is lost with the connection; frames that
+are repeated or changed are somebody's on the wire.  In some histories the disks are folders under the real file_store:
+a crash at any of its operations is a power cut that takes, or tears, what was not synced.
 
   --seed N       the first history's seed (default 1); the others follow
   --histories N  how many (default 2000)
@@ -28,7 +43,8 @@ after every step that no money is lost.  The same seed does the same, bit for bi
   --trace        tell every step in words
   --keep LIST    play only these steps, for example 0,3,17: a shortened history prints how to replay itself
   --json         the totals as one JSON object
-  --mutant NAME  play with one known loss put back into the library, until it is caught.  NAME is `all`, or one of:
+  --mutant NAME  play with one known loss put back into the library, until it is caught.  The status is 1 when it is
+                 not.  NAME is `all`, or one of:
 )";
 
 struct options {

@@ -11,7 +11,7 @@ struct mutant {
     std::string_view what;
 };
 
-/// PROTOCOL.md, "Known losses", in that order.  Their places are numbers in mutants/mutate.cmake.
+/// PROTOCOL.md, "Known losses", in that order, and more of loss 5.  Their places are numbers in mutants/mutate.cmake.
 inline constexpr std::array mutants{
     mutant{"refund_forgotten", "loss 1: the client deletes its records when it broadcasts the refund"},
     mutant{"refund_by_wall_clock", "loss 2: the client's refund goes by the wall clock"},
@@ -24,6 +24,7 @@ inline constexpr std::array mutants{
     mutant{"bad_first_payment", "loss 7: a contract is stored and broadcast though its first payment is bad"},
     mutant{"high_s_acked", "loss 8: a payment with a high S is acked as it came"},
     mutant{"payment_blocks_deadline", "loss 9: a payment's connection and the deadline wait for each other"},
+    mutant{"folder_not_synced", "loss 5: the name of a new file is not on disk when the write returns"},
 };
 
 /// True in the one program that is built over headers with the losses in them.

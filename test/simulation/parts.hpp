@@ -22,13 +22,18 @@ struct process_parts {
     std::int32_t height = 0;  // of the last block that this process heard of
     unix_time chain_time{};   // a server's: the median time of that block
     bool node_up = true;
-    std::uint32_t refusals = 0;  // broadcasts that the node refuses for no reason
+    std::uint32_t refusals = 0;         // broadcasts that the node refuses for no reason
+    std::unique_ptr<file_store> files;  // on a disk of files
 };
 
-/// A Store whose put is on disk when it returns, or not, as the plan says.
+/// A Store whose put is on disk when it returns, or not, as the plan says.  With files it is a file_store over a disk that
+/// can lose and tear what was not synced; else a write is there or not, as the Store contract has it, and a batch that is
+/// written one by one is there in part.  (file_store itself is cut off at each system call in memory/file_store_crash.cpp.)
 struct sim_store {
     process_parts& p;
 
+    /// Opens a disk of files.  Fails  store_failed.
+    [[nodiscard]] result<void> open();
     result<void> put(const record_id& id, std::uint64_t version, bytes_view bytes) {
         const put_request one{id, version, bytes};
         return write({&one, 1});
@@ -40,26 +45,35 @@ struct sim_store {
         return {};
     }
     result<stored_record> get(const record_id& id, bytes_span memory) {
-        return p.plan.run(effect::read, errc::store_failed, fault::store_read_fails,
-                          [&] { return p.w.disk_of(p.number).kept.get(id, memory); });
+        return p.plan.run(effect::read, errc::store_failed, fault::store_read_fails, [&] {
+            return p.files ? p.files->get(id, memory) : p.w.disk_of(p.number).kept.get(id, memory);
+        });
     }
     result<void> erase(const record_id& id) {
         return p.plan.run(effect::write, errc::store_failed, fault::store_write_fails, [&]() -> result<void> {
-            p.w.erased(p.number, id, p.height);
-            return p.w.disk_of(p.number).kept.erase(id);
+            p.w.erases(p.number, id, p.height);
+            disk& d = p.w.disk_of(p.number);
+            if (p.files) PAYCHAN_CHECK(erase_file(d, id));
+            PAYCHAN_CHECK(d.kept.erase(id));
+            p.w.erased(p.number, id);
+            return {};
         });
     }
     template <class F>
     result<void> list(record_kind kind, F&& f) {
         return p.plan.run(effect::read, errc::store_failed, fault::store_read_fails,
-                          [&] { return p.w.disk_of(p.number).kept.list(kind, f); });
+                          [&] { return p.files ? p.files->list(kind, f) : p.w.disk_of(p.number).kept.list(kind, f); });
     }
+    [[nodiscard]] std::string last_error() const { return p.files ? p.files->last_error() : "the simulation says so"; }
 
 private:
+    result<void> write_files(disk& d, std::span<const put_request> batch);
+    result<void> erase_file(disk& d, const record_id& id);
     result<void> write(std::span<const put_request> batch) {
         return p.plan.run(effect::write, errc::store_failed, fault::store_write_fails, [&]() -> result<void> {
             disk& d = p.w.disk_of(p.number);
-            if (d.full) {
+            if (p.files) PAYCHAN_CHECK(write_files(d, batch));
+            if (d.full && !p.files) {
                 p.plan.count(fault::disk_full);
                 return fail(errc::store_failed, "the disk is full");
             }
@@ -150,6 +164,9 @@ private:
 static_assert(FundingWallet<sim_purse> && PayoutWallet<sim_purse>);
 
 [[nodiscard]] outpoint coin_of(std::uint8_t client, int n);
+/// A signed transaction that pays `amount` of a client's coin to `script`, where there is one, and the rest back to it.
+[[nodiscard]] result<bytes_view> spend_coin(std::uint8_t client, const outpoint& coin, bytes_view script,
+                                            satoshi amount, bytes_span memory);
 
 struct sim_network {
     process_parts& p;

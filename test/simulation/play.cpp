@@ -44,6 +44,15 @@ private:
     void die(std::unique_ptr<P>& p) {
         if (!p) return;
         const std::uint8_t n = p->parts.number;
+        if (auto& files = w.disk_of(n).files) files->dead = true;  // its destructors write nothing any more
+        end(p);
+        w.dies(n);
+    }
+    /// As by itself, in good order.
+    template <class P>
+    void end(std::unique_ptr<P>& p) {
+        if (!p) return;
+        const std::uint8_t n = p->parts.number;
         p.reset();
         for (const auto& l : w.links) {
             if (n >= first_client && l->client == n) l->client_gone = l->client_told = true;
@@ -164,6 +173,7 @@ private:
     void restore(std::uint8_t client) {
         auto& copy = w.copies[client];
         auto& now_there = w.known.client_disk[client];
+        if (w.disks[client].files) return;  // a folder is not copied while it is in use
         if (!copy || copy->second.size() != now_there.size()) return;
         for (const auto& [id, record] : now_there)
             if (!copy->second.contains(id)) return;
@@ -175,6 +185,26 @@ private:
         // As seed_keys::saw: the chain tells which keys were given out since.
         if (keys) (void)w.disks[client].kept.put({record_kind::key_counter, {}}, keys->version, keys->bytes);
         now_there = copy->second;
+        start_client(client);
+    }
+    /// A client's disk is gone.  It has its seed, and what it exported; without export files nothing could bring its
+    /// channels back.
+    void lose_disk(std::uint8_t client) {
+        if (!w.sticks[client]) return;
+        w.count.add(fault::disk_lost);
+        die(client_of(client));
+        disk& d = w.disks[client];
+        d.kept = {};
+        d.unsure.clear();
+        d.full = false;
+        if (d.files) d.files->wipe();
+        w.known.client_disk[client].clear();
+        w.copies[client].reset();
+        auto import = std::make_unique<client_process>(w, client, orders_[client]);
+        bool imported = false;
+        in(import, [&](auto& p) { imported = p.import(); });
+        w.check(rule::right_money, imported, [] { return "a client's export files cannot be imported"; });
+        import.reset();
         start_client(client);
     }
     void stranger(const step& s);
@@ -200,7 +230,7 @@ private:
         if (c.hopeless || c.closing_height != 0) return false;
         const auto record = w.known.server_disk.find(id);
         if (record == w.known.server_disk.end()) return false;
-        return c.contract_height != 0 || c.acked > 0;
+        return c.acked > 0 || (c.contract_height != 0 && !c.late);
     }
     /// [s] The median time if `n` more blocks were mined now.
     [[nodiscard]] unix_time median_after(int n) const {
@@ -221,20 +251,6 @@ private:
     void mine() {
         before_block();
         w.mine_one();
-        if (w.who.servers > 1) keep_up();
-    }
-    /// Of two processes with one store, neither may be behind by as much as a burial takes: the other would delete what it
-    /// still writes to.  With the depth of 100 blocks that is 17 hours without a node.
-    void keep_up() {
-        for (std::uint8_t n = 0; n < w.who.servers; ++n)
-            if (servers_[n] && servers_[n]->parts.height + burial <= w.chain.height() + 3) {
-                node_up_[n] = true;
-                with(n, [&](process_parts& p) {
-                    p.node_up = true;
-                    set_node(p);
-                });
-                follow(n);
-            }
     }
     void evict(std::uint32_t n);
     void reorg(const step& s);
@@ -473,6 +489,9 @@ void player::perform(const step& s) {
             stranger(s);
             deliver_frames(6, static_cast<std::uint32_t>(w.links.size() - 1));
             break;
+        case act::spoil_first: w.attacks[s.who] = {wire_attack::kind::spoil_first, false, 0, 0}; break;
+        case act::lose_disk: lose_disk(s.who); break;
+        case act::double_spend: w.double_spend(s.who); break;
         case act::server_dies:
             w.count.add(fault::server_dies);
             w.server_dead = true;
@@ -523,9 +542,9 @@ void player::finish() {
     // Leftovers without money in them may stay until a process starts again: it reads its whole disk.
     each([&](std::uint8_t n) {
         if (n >= first_client)
-            die(client_of(n));
+            end(client_of(n));
         else
-            die(servers_[n]);
+            end(servers_[n]);
         start(n);
         follow(n);
     });

@@ -3,6 +3,8 @@
 
 #include <array>
 
+#include "simulation/strike.hpp"
+
 namespace simulation {
 
 namespace {
@@ -44,6 +46,9 @@ constexpr std::array weights{
     weight{act::reorg, 10},
     weight{act::fees, 8},
     weight{act::stranger, 24},
+    weight{act::lose_disk, 6},
+    weight{act::spoil_first, 4},
+    weight{act::double_spend, 3},
 };
 
 act pick(random& r) {
@@ -56,6 +61,8 @@ act pick(random& r) {
     }
     return act::frames;
 }
+
+constexpr auto any_effect = static_cast<std::uint32_t>(effect::any);
 
 std::uint8_t server_of(const cast& c, random& r) { return static_cast<std::uint8_t>(r.below(c.servers)); }
 std::uint8_t client_of(const cast& c, random& r) {
@@ -106,8 +113,8 @@ step make_step(act what, const cast& c, random& r) {
         case act::start: s.who = process_of(c, r); break;
         case act::strike:
             s.who = process_of(c, r);
-            s.a = r.chance(50) ? 8 : r.below(9);  // any effect, or one kind
-            s.b = r.below(s.a == 8 ? 24 : 3);
+            s.a = r.chance(50) ? any_effect : r.below(any_effect + 1);  // any, or one kind
+            s.b = r.below(s.a >= any_effect - 1 ? 24 : 3);
             s.c = r.below(4);
             break;
         case act::kill:
@@ -123,7 +130,9 @@ step make_step(act what, const cast& c, random& r) {
             s.who = client_of(c, r);
             s.a = r.below(2);
             break;
-        case act::raise_s: s.who = client_of(c, r); break;
+        case act::raise_s:
+        case act::spoil_first:
+        case act::double_spend: s.who = client_of(c, r); break;
         case act::change_frame:
             s.who = client_of(c, r);
             s.a = r.below(2);
@@ -153,6 +162,7 @@ step make_step(act what, const cast& c, random& r) {
             s.b = r.below(64);
             s.c = r.below(64);
             break;
+        case act::lose_disk: s.who = client_of(c, r); break;
         case act::server_dies: break;
     }
     return s;
@@ -162,8 +172,8 @@ std::string process(std::uint8_t n) {
     return n < first_client ? "server " + std::to_string(n) : "client " + std::to_string(n - first_client);
 }
 
-constexpr std::array<std::string_view, 9> effects{"write",         "read",  "new key",   "signature", "funding",
-                                                  "payout script", "frame", "broadcast", "effect"};
+constexpr std::array<std::string_view, 10> effects{"write",         "read",  "new key",   "signature",      "funding",
+                                                   "payout script", "frame", "broadcast", "disk operation", "effect"};
 constexpr std::array<std::string_view, 4> ways{"fails", "is done and reported as failed",
                                                "crashes the process before it", "crashes the process after it"};
 constexpr std::array<std::string_view, 7> tricks{"resumes a channel by its txid and sends CLOSE",
@@ -186,6 +196,9 @@ history make_history(std::uint64_t seed) {
     h.who.held = r.chance(15);
     h.who.versions = 1 + r.below(3);
     h.who.window = r.chance(70) ? 14'400 : 7'200 + r.below(80'000);
+    h.who.files = h.who.servers == 1 && r.chance(30);
+    h.who.exports = r.chance(40);
+    h.who.dice = r.below(1'000'000);
     const std::uint32_t length = 15 + r.below(60);
     const bool quiet = r.chance(10);  // no faults at all: the simulation itself must not be the reason of what happens
     h.steps.push_back(make_step(act::connect, h.who, r));
@@ -230,6 +243,8 @@ std::string words(const step& s) {
             return std::string("byte ") + number(s.b) + " of the next frame " + (s.a == 0 ? "from " : "to ") + who +
                    " changes";
         case act::raise_s: return "the next payment of " + who + " gets a high S on the wire";
+        case act::spoil_first: return "the next first payment of " + who + " gets a wrong signature on the wire";
+        case act::double_spend: return "the coins of a contract of " + who + " are spent otherwise";
         case act::turn: return who + " takes a frame of each connection and writes all at once";
         case act::backup: return "the disk of " + who + " is copied";
         case act::restore: return who + " starts again with the disk as it was copied";
@@ -243,6 +258,7 @@ std::string words(const step& s) {
         case act::reorg: return "a reorganisation of " + number(s.a) + " blocks" + (s.b != 0 ? ", to empty ones" : "");
         case act::fees: return "nodes want " + number(s.a) + " sat/kvB";
         case act::stranger: return "a stranger at " + who + " " + std::string(tricks.at(s.a));
+        case act::lose_disk: return who + " loses its disk, and has its seed and its export files";
         case act::server_dies: return "the server dies for good";
     }
     return "?";
@@ -252,6 +268,7 @@ std::string words(const cast& c) {
     return std::to_string(c.clients) + " client" + (c.clients == 1 ? "" : "s") + ", " + std::to_string(c.servers) +
            " server process" + (c.servers == 1 ? "" : "es") + ", protocol " +
            (c.versions == 3 ? "1 and 2" : std::to_string(c.versions)) + (c.extensions ? "" : ", no extensions") +
+           (c.files ? ", disks are folders" : "") + (c.exports ? ", clients export" : "") +
            (c.one_by_one ? ", disks write one by one" : "") + (c.held ? ", payments are answered later" : "") +
            ", window " + std::to_string(c.window) + " s";
 }

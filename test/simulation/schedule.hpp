@@ -34,16 +34,19 @@ enum class act : std::uint8_t {
     repeat_frame,  ///< the next one from client `who`; a: to it
     change_frame,  ///< the same; byte b changes by c
     raise_s,       ///< the next payment of client `who` gets a signature that no node relays
+    spoil_first,   ///< the next first payment of client `who` gets a signature of something else
     restore,       ///< client `who` dies, and starts again with the disk as it was copied
     jump,          ///< the clock of process `who` is wrong by a - 200'000 seconds; b: the clocks of all are
     node_down,     ///< for process `who`
     node_up,
-    refuse,       ///< the next a broadcasts of process `who` are refused
-    evict,        ///< transaction a leaves the mempool
-    reorg,        ///< a blocks; b: the new ones are empty
-    fees,         ///< nodes want a sat/kvB from now on
-    stranger,     ///< a hostile peer comes to server `who` and does a
-    server_dies,  ///< and never comes back
+    refuse,        ///< the next a broadcasts of process `who` are refused
+    evict,         ///< transaction a leaves the mempool
+    reorg,         ///< a blocks; b: the new ones are empty
+    fees,          ///< nodes want a sat/kvB from now on
+    stranger,      ///< a hostile peer comes to server `who` and does a
+    lose_disk,     ///< client `who` comes back with a new one, its seed and its export files
+    double_spend,  ///< a contract of client `who` that is in no block never will be: its coins are spent otherwise
+    server_dies,   ///< and never comes back
 };
 
 struct step {
@@ -63,6 +66,9 @@ struct cast {
     bool held = false;              // the server's application answers payments later
     std::uint32_t versions = 3;     // bit 0: version 1, bit 1: version 2
     std::uint32_t window = 14'400;  // [s] asked for
+    bool files = false;             // disks are folders under a file_store, and can lose what was not synced
+    bool exports = false;           // clients write export files
+    std::uint32_t dice = 0;         // decides what a power cut takes
 };
 
 struct history {

@@ -24,14 +24,11 @@ server_process::server_process(world& w, std::uint8_t number) : parts(w, number)
     settings_.versions = w.who.versions == 3 ? version_set::all() : version_set::only(static_cast<int>(w.who.versions));
     settings_.min_channel = satoshi{10'000};
     settings_.settle_margin = settle_margin;
-    // Of two processes with one store, one may resume a channel at the very moment at which the other, to which it was
-    // refused, forgets it: nothing is acked on it then, but its record would begin in the middle.
-    const std::int32_t refused_depth = w.who.servers > 1 ? 1'000 : 6;
     book_.emplace(both_versions{}, store_, keys_, purse_, network_, events_, settings_,
-                  book_settings{burial, refused_depth, 604'800});
+                  book_settings{burial, 6, 604'800});
 }
 
-bool server_process::start() { return keys_.load().has_value() && book_->load().has_value(); }
+bool server_process::start() { return store_.open() && keys_.load().has_value() && book_->load().has_value(); }
 
 void server_process::accept(wire_link& link) {
     connections_.push_back(std::make_unique<connection>(*this, link));
@@ -177,7 +174,7 @@ void server_process::events_type::on_event(const event& e) {
                    ": " + std::string(e.problem.text);
         });
     p.book_->on_event(e);
-    if (e.kind == event_kind::confirmed)
+    if (e.kind == event_kind::confirmed || e.kind == event_kind::double_spent)
         p.outside_of_drivers([this, id = e.channel, closing = e.closing] { p.detach(id, closing); });
 }
 

@@ -11,7 +11,8 @@ namespace simulation {
 /// Thrown through a driver: the process is gone in the middle of a call.
 struct crash {};
 
-enum class effect : std::uint8_t { write, read, new_key, sign, fund, payout, send, broadcast, any };
+/// operation: of a disk with files, what changes something.
+enum class effect : std::uint8_t { write, read, new_key, sign, fund, payout, send, broadcast, operation, any };
 enum class way : std::uint8_t { fails, fails_after, crashes_before, crashes_after };
 
 struct strike {

@@ -18,10 +18,11 @@ enum class rule : std::uint8_t {
     relayed,              ///< no transaction of ours is refused for its own fault, and no refund comes before its time
     one_writer,           ///< records grow version by version, and no payment is ever taken back
     strangers_end_nothing,  ///< nobody but the client, the operator and the deadline has a channel settled
+    disk_keeps,             ///< what file_store took is there after a power cut, and of what it did not, no half
 };
-inline constexpr std::array<std::string_view, 8> rule_names{
-    "acked value is kept",       "paid once",        "right money in time", "kept until buried",
-    "durable before it is sent", "relayed by nodes", "one writer",          "strangers end nothing"};
+inline constexpr std::array<std::string_view, 9> rule_names{
+    "acked value is kept", "paid once",  "right money in time",   "kept until buried", "durable before it is sent",
+    "relayed by nodes",    "one writer", "strangers end nothing", "disks keep"};
 
 enum class fault : std::uint8_t {
     crash_before_effect,
@@ -31,6 +32,12 @@ enum class fault : std::uint8_t {
     store_write_fails,
     write_done_but_failed,
     disk_full,
+    disk_operation_fails,
+    unsynced_lost,
+    file_torn,
+    disk_lost,
+    double_spend,
+    bad_first_payment,
     key_unavailable,
     funding_fails,
     frame_lost,
@@ -49,13 +56,19 @@ enum class fault : std::uint8_t {
     stranger,
     server_dies,
 };
-inline constexpr std::array<std::string_view, 24> fault_names{"crash before an effect",
+inline constexpr std::array<std::string_view, 30> fault_names{"crash before an effect",
                                                               "crash after an effect",
                                                               "kill",
                                                               "store read fails",
                                                               "store write fails",
                                                               "write done, but reported failed",
                                                               "disk full",
+                                                              "disk operation fails",
+                                                              "un-synced change lost",
+                                                              "file torn",
+                                                              "disk lost",
+                                                              "double spend of the funding",
+                                                              "bad first payment",
                                                               "key unavailable",
                                                               "funding fails",
                                                               "frame lost",

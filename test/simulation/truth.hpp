@@ -54,8 +54,11 @@ struct channel_truth {
     std::int64_t best_on_disk = 0;  // [satoshi] the most that ever was on the server's disk
     bool may_end = false;           // client, operator or deadline wanted a settlement, or a tampered wire may have
     bool hopeless = false;          // the server's clock was so wrong that the refund was due before the settlement
+    bool stopped = false;           // the server's record says that nothing is paid for on it: see lost_height
     // On the chain:
+    std::int32_t lost_height = 0;  // of something else that spends its coins
     std::int32_t contract_height = 0;
+    bool late = false;  // the contract came there when its refund was due already
     std::int32_t closing_height = 0;
     txid closing{};
     byte_string closing_tx;
@@ -63,7 +66,9 @@ struct channel_truth {
 
 struct truth {
     std::map<txid, channel_truth> channels;
-    std::map<txid, on_disk> server_disk;  // server_channel records
+    std::map<outpoint, std::set<txid>> funded_by;  // contracts by the coin that they spend; more than one after a crash
+    std::set<std::pair<txid, bytes32>> ends_stored;  // what would end a channel, as sha256: all that ever was on a disk
+    std::map<txid, on_disk> server_disk;             // server_channel records
     std::map<std::uint8_t, std::map<txid, on_disk>> client_disk;
     std::map<std::pair<std::uint8_t, key_id>, std::int64_t> signed_away;  // [satoshi] the most by each client key
 };

@@ -52,13 +52,22 @@ world::world(const cast& c, tally& t, bool with_trace)
       chain(first_chain()),
       observer(chain, first_height()),
       server_payout(key_of(1, 0).script) {
-    for (disk& d : disks) d.one_by_one = c.one_by_one;
+    for (std::uint8_t n = 0; n < disks.size(); ++n) {
+        disks[n].one_by_one = c.one_by_one;
+        const bool client = n >= first_client && n < first_client + c.clients;
+        if (c.files && (n == 0 || client)) disks[n].files = std::make_unique<file_system>(n, c.dice);
+        if (c.exports && client) sticks[n] = std::make_unique<file_system>(static_cast<std::uint8_t>(8 + n), c.dice);
+    }
 }
 
 // ---- disks
 
 void world::stored(std::uint8_t process, const record_id& id, std::uint64_t version, bytes_view bytes) {
     count.mix(version * 31 + static_cast<std::uint64_t>(id.kind));
+    if (id.kind == record_kind::client_contract)
+        known.funded_by[parse_transaction(bytes).value().inputs().begin()->prevout].insert(id.channel);
+    if (id.kind == record_kind::client_refund || id.kind == record_kind::server_settlement)
+        known.ends_stored.insert({id.channel, sha256(bytes)});
     const bool client = id.kind == record_kind::client_channel;
     if (!client && id.kind != record_kind::server_channel) return;
     const on_disk now_there = peek(bytes);
@@ -88,24 +97,100 @@ void world::stored(std::uint8_t process, const record_id& id, std::uint64_t vers
     c.best_on_disk = std::max(c.best_on_disk, now_there.paid.value);
     // With a clock that is hours behind, and no node since it started, a server cannot know better.
     if (before.version == 0 && c.terms.expiry < chain.median_time() + settle_margin) c.hopeless = true;
+    if (now_there.stage == channel_stage::unbacked && c.lost_height != 0) c.stopped = true;
     if (now_there.stage == channel_stage::settling && before.stage != channel_stage::settling)
         check(rule::strangers_end_nothing, c.may_end || is_due(c, process) || now_there.paid == c.terms.value,
               [&] { return "channel " + name_of(id.channel) + " is settled, and nobody who may has asked for it"; });
 }
 
-void world::erased(std::uint8_t process, const record_id& id, std::int32_t height_seen) {
+void world::erases(std::uint8_t process, const record_id& id, std::int32_t height_seen) {
     const auto found = known.channels.find(id.channel);
     if (found == known.channels.end()) return;
     const channel_truth& c = found->second;
     const bool buried = c.closing_height != 0 && height_seen - c.closing_height + 1 >= burial;
     const bool server = process < first_client;
     const bool never_began = server && c.contract_height == 0 && c.acked == 0;
-    check(rule::kept_until_buried, buried || never_began, [&] {
+    const bool lost = c.lost_height != 0 && height_seen - c.lost_height + 1 >= burial;
+    check(rule::kept_until_buried, buried || never_began || lost, [&] {
         return std::string(server ? "the server" : "the client") + " deletes a record of channel " +
                name_of(id.channel) + " before its end is buried";
     });
+}
+
+void world::erased(std::uint8_t process, const record_id& id) {
     if (id.kind == record_kind::server_channel) known.server_disk.erase(id.channel);
     if (id.kind == record_kind::client_channel) known.client_disk[process].erase(id.channel);
+}
+
+void disk::may_have(unsure_write w) {
+    for (unsure_write& before : unsure)
+        for (const auto& r : w.records)
+            if (std::ranges::any_of(before.records, [&](const auto& b) { return b.id == r.id; })) before.whole = false;
+    unsure.push_back(std::move(w));
+}
+
+void disk::has(const record_id& id) {
+    for (unsure_write& w : unsure)
+        if (std::erase_if(w.records, [&](const auto& r) { return r.id == id; }) > 0) w.whole = false;
+    std::erase_if(unsure, [](const unsure_write& w) { return w.records.empty(); });
+}
+
+void world::opens(std::uint8_t process, file_store& found) {
+    constexpr std::array kinds{record_kind::client_channel,  record_kind::client_contract,
+                               record_kind::client_refund,   record_kind::server_channel,
+                               record_kind::server_contract, record_kind::server_settlement,
+                               record_kind::key_counter};
+    disk& d = disk_of(process);
+    const auto say_why = [&] { return "after a crash, a disk is not what it must be: " + found.last_error(); };
+    using content = std::pair<std::uint64_t, byte_string>;
+    const auto all_of = [&](auto& store) {
+        std::map<record_id, content> out;
+        std::vector<std::uint8_t> memory(10'000);
+        for (const record_kind kind : kinds) {
+            std::vector<record_id> ids;
+            check(rule::disk_keeps, store.list(kind, [&](const record_id& id) { ids.push_back(id); }).has_value(),
+                  say_why);
+            for (const record_id& id : ids) {
+                const auto one = store.get(id, memory);
+                check(rule::disk_keeps, one.has_value(), say_why);
+                out[id] = {one->version, {one->bytes.begin(), one->bytes.end()}};
+            }
+        }
+        return out;
+    };
+    const auto there = all_of(found);
+    const std::vector<unsure_write> attempts = std::exchange(d.unsure, {});
+    for (const unsure_write& w : attempts) {
+        std::vector<const unsure_write::record*> came;
+        for (const auto& r : w.records) {
+            const auto now_there = there.find(r.id);
+            const bool happened = r.bytes
+                                      ? now_there != there.end() && now_there->second == content{r.version, *r.bytes}
+                                      : now_there == there.end();
+            if (happened) came.push_back(&r);
+        }
+        check(rule::disk_keeps, !w.whole || came.empty() || came.size() == w.records.size(),
+              [] { return "after a crash, half of a write is on the disk"; });
+        for (const auto* r : came) {
+            if (!r->bytes) {
+                (void)d.kept.erase(r->id);
+                erased(process, r->id);
+            } else if (d.kept.put(r->id, r->version, *r->bytes)) {
+                stored(process, r->id, r->version, *r->bytes);
+            }
+        }
+    }
+    check(rule::disk_keeps, there == all_of(d.kept),
+          [] { return "after a crash, a record is not on the disk that was written, or one is that was not"; });
+}
+
+void world::dies(std::uint8_t process) {
+    for (file_system* const f : {disk_of(process).files.get(), sticks[process].get()}) {
+        if (f == nullptr) continue;
+        const auto [lost, torn] = f->crash();
+        for (std::uint32_t i = 0; i < lost; ++i) count.add(fault::unsynced_lost);
+        for (std::uint32_t i = 0; i < torn; ++i) count.add(fault::file_torn);
+    }
 }
 
 // ---- wires
@@ -122,6 +207,10 @@ void world::server_sends(std::uint8_t process, const channel_record& record, byt
     count.mix(m->index() + 100U * process);
     const disk& d = disk_of(process);
     if (std::holds_alternative<wire::payment_ack>(*m) || std::holds_alternative<wire::channel_open>(*m)) {
+        if (const auto own = known.channels.find(record.terms.contract.id); own != known.channels.end())
+            check(rule::acked_is_kept, !own->second.stopped, [&] {
+                return "the server answers for channel " + name_of(own->first) + ", and knows that its coins are spent";
+            });
         const auto found = known.server_disk.find(record.terms.contract.id);
         check(rule::durable_before_sent, found != known.server_disk.end() && found->second.paid >= record.paid(), [&] {
             return "the server answers for " + sat(record.paid().value) + " on channel " +
@@ -176,6 +265,36 @@ ecdsa_signature with_high_s(ecdsa_signature signature) {
     return signature;
 }
 
+std::optional<byte_string> world::rewritten(bytes_view bytes, wire_attack::kind how) {
+    const auto m = codec::decode(bytes);
+    if (!m) return std::nullopt;
+    byte_string out(bytes.size() + 16);
+    const auto encoded = [&](const wire::message& changed) -> std::optional<byte_string> {
+        const auto done = codec::encode(changed, out);
+        if (!done) return std::nullopt;
+        out.resize(done->size());
+        return out;
+    };
+    if (how == wire_attack::kind::raise_s) {
+        if (!std::holds_alternative<wire::update_payment>(*m)) return std::nullopt;
+        auto payment = std::get<wire::update_payment>(*m);
+        const auto flagged = parse_flagged(payment.signature);
+        if (!flagged) return std::nullopt;
+        const auto high = to_bytes({with_high_s(flagged->signature), flagged->hash_type});
+        payment.signature = high.view();
+        return encoded(payment);
+    }
+    if (!std::holds_alternative<wire::provide_contract>(*m)) return std::nullopt;
+    auto contract = std::get<wire::provide_contract>(*m);
+    const auto flagged = parse_flagged(contract.initial_payment.signature);
+    if (!flagged) return std::nullopt;
+    auto other = flagged->signature;
+    other.compact[31] ^= 1;
+    const auto wrong = to_bytes({other, flagged->hash_type});
+    contract.initial_payment.signature = wrong.view();
+    return encoded(contract);
+}
+
 void world::carry(wire_link& link, bool to_client, bytes_view bytes) {
     auto& queue = to_client ? link.to_client : link.to_server;
     queue.push_back({{bytes.begin(), bytes.end()}, true});
@@ -183,20 +302,12 @@ void world::carry(wire_link& link, bool to_client, bytes_view bytes) {
     wire_attack& attack = attacks[link.client];
     if (attack.what == wire_attack::kind::none || attack.to_client != to_client) return;
     frame& f = queue.back();
-    if (attack.what == wire_attack::kind::raise_s) {
-        const auto m = codec::decode(bytes);
-        if (!m || !std::holds_alternative<wire::update_payment>(*m)) return;  // waits for a payment
-        auto payment = std::get<wire::update_payment>(*m);
-        const auto flagged = parse_flagged(payment.signature);
-        if (!flagged) return;
-        const auto high = to_bytes({with_high_s(flagged->signature), flagged->hash_type});
-        payment.signature = high.view();
-        byte_string changed(bytes.size() + 16);
-        const auto encoded = codec::encode(payment, changed);
-        if (!encoded) return;
-        changed.resize(encoded->size());
-        f.bytes = std::move(changed);
-        count.add(fault::high_s);
+    if (attack.what == wire_attack::kind::raise_s || attack.what == wire_attack::kind::spoil_first) {
+        auto changed = rewritten(bytes, attack.what);
+        if (!changed) return;  // waits for one that fits
+        f.bytes = std::move(*changed);
+        if (attack.what == wire_attack::kind::spoil_first) f.honest = false;
+        count.add(attack.what == wire_attack::kind::raise_s ? fault::high_s : fault::bad_first_payment);
     } else {
         // The server's own answers prove nothing any more once somebody else talks on the wire.
         link.tampered = true;
@@ -240,8 +351,10 @@ void world::broadcasts(std::uint8_t process, bytes_view bytes) {
                (server ? "the server broadcasts a settlement" : "the client broadcasts the refund") + " of channel " +
                name_of(spent.id);
     });
-    check(rule::durable_before_sent,
-          on_disk_is(d, server ? record_kind::server_settlement : record_kind::client_refund, spent.id, bytes),
+    // Is or was: a process that is behind may hold what another wrote over, or deleted when the channel was over.  Near the
+    // expiry a disk that takes nothing keeps no settlement back: it gives what was paid and is on disk.
+    const bool in_need = server && is_due(known.channels.at(spent.id), process);
+    check(rule::durable_before_sent, in_need || known.ends_stored.contains({spent.id, sha256(bytes)}),
           [&] { return "what ends channel " + name_of(spent.id) + " is broadcast and not on disk"; });
 }
 
@@ -289,9 +402,14 @@ void world::on_block(const connected_block& b) {
     if (!reader) return;
     while (const auto tx = reader->next()) {
         const auto id = tx->id();
-        if (const auto own = known.channels.find(id); own != known.channels.end())
+        if (const auto own = known.channels.find(id); own != known.channels.end()) {
             own->second.contract_height = b.height;
-        for (const tx_input& in : tx->inputs())
+            own->second.late = b.median_time > own->second.terms.expiry;
+        }
+        for (const tx_input& in : tx->inputs()) {
+            if (const auto coin = known.funded_by.find(in.prevout); coin != known.funded_by.end())
+                for (const txid& contract : coin->second)
+                    if (contract != id) known.channels[contract].lost_height = b.height;
             if (const auto own = known.channels.find(in.prevout.id);
                 own != known.channels.end() && in.prevout.index == 0) {
                 channel_truth& c = own->second;
@@ -304,6 +422,7 @@ void world::on_block(const connected_block& b) {
                            std::to_string(b.height);
                 });
             }
+        }
     }
 }
 
@@ -311,6 +430,27 @@ void world::on_block_disconnected(std::int32_t height) {
     for (auto& [id, c] : known.channels) {
         if (c.contract_height >= height) c.contract_height = 0;
         if (c.closing_height >= height) c.closing_height = 0;
+        if (c.lost_height >= height) {
+            c.lost_height = 0;
+            c.stopped = false;
+        }
+    }
+}
+
+void world::double_spend(std::uint8_t client) {
+    for (auto& [id, c] : known.channels) {
+        if (c.client != client || c.contract_height != 0 || c.hopeless) continue;
+        std::array<std::uint8_t, 10'000> memory{};
+        const auto contract = disks[client].kept.get({record_kind::client_contract, id}, memory);
+        if (!contract) continue;
+        const outpoint coin = parse_transaction(contract->bytes).value().inputs().begin()->prevout;
+        chain.forget(id);
+        byte_string other(512);
+        const auto tx = spend_coin(client, coin, {}, {}, other);
+        if (!tx || !chain.submit(*tx).accepted) continue;
+        count.add(fault::double_spend);
+        c.hopeless = true;
+        return;
     }
 }
 
@@ -321,8 +461,10 @@ void world::check_all() {
         const txid& id = channel.first;
         const channel_truth& c = channel.second;
         const auto on_server = known.server_disk.find(id);
-        const std::int64_t paid = on_server == known.server_disk.end() ? (c.closing_height != 0 ? c.best_on_disk : 0)
-                                                                       : on_server->second.paid.value;
+        const bool over = c.closing_height != 0 || c.lost_height != 0;
+        const std::int64_t paid = on_server != known.server_disk.end() ? on_server->second.paid.value
+                                  : over                               ? c.best_on_disk
+                                                                       : 0;
         check(rule::acked_is_kept, paid >= c.acked, [&] {
             return "channel " + name_of(id) + ": " + sat(c.acked) + " were acked, and the server has " + sat(paid);
         });
@@ -344,6 +486,13 @@ void world::check_ended() {
         const bool server_lives = !server_dead && !c.hopeless;
         check(rule::right_money, c.contract_height != 0 || c.acked == 0 || !server_lives,
               [&] { return about("payments were acked, and the contract is not on the chain"); });
+        if (c.lost_height != 0) {
+            check(rule::right_money, c.contract_height == 0, [&] { return about("its coins were spent twice"); });
+            // Without the contract nobody knows any more what it spent: a deletion that was cut short stays so.
+            const bool begun = !on_disk_is(disks[c.client], record_kind::client_contract, own, {});
+            check(rule::kept_until_buried, begun || !known.client_disk[c.client].contains(own),
+                  [&] { return about("what spent its coins is buried, and the client keeps its record"); });
+        }
         if (c.contract_height == 0) continue;
         check(rule::right_money, c.closing_height != 0, [&] { return about("the contract is not spent"); });
         const auto tx = parse_transaction(bytes_view(c.closing_tx)).value();

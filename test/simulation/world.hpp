@@ -7,8 +7,10 @@
 
 #include "paychan/memory/chain_follower.hpp"
 #include "paychan/memory/clock.hpp"
+#include "paychan/memory/file_store.hpp"
 #include "paychan/memory/store.hpp"
 #include "paychan/wire/codec.hpp"
+#include "simulation/file_system.hpp"
 #include "simulation/schedule.hpp"
 #include "simulation/truth.hpp"
 
@@ -42,17 +44,34 @@ struct wire_link {
 
 /// What somebody on the wire does to the next frame that fits.
 struct wire_attack {
-    enum class kind : std::uint8_t { none, repeat, change, raise_s } what = kind::none;
+    enum class kind : std::uint8_t { none, repeat, change, raise_s, spoil_first } what = kind::none;
     bool to_client = false;
     std::uint32_t at = 0;
     std::uint8_t change = 0;
 };
 
+/// A write that failed or was cut short: its records may be on the disk as a whole, or not at all.
+struct unsure_write {
+    struct record {
+        record_id id;
+        std::uint64_t version = 0;
+        std::optional<byte_string> bytes;  // nothing: erased
+    };
+    std::vector<record> records;
+    bool whole = true;  // false: some of it was written again since
+};
+
 /// One disk.  Processes come and go; a disk stays.
 struct disk {
-    memory_store kept;
+    memory_store kept;                   // with files: what must be in them
+    std::unique_ptr<file_system> files;  // nothing: the disk is `kept` itself, and a write is there or not
+    std::vector<unsure_write> unsure;    // in files only, and nobody knows
     bool full = false;
     bool one_by_one = false;
+
+    void may_have(unsure_write w);
+    /// What was written, or erased, for sure: older attempts do not matter any more.
+    void has(const record_id& id);
 };
 
 class world {
@@ -72,7 +91,12 @@ public:
         if (!holds) throw violation{r, text()};
     }
     void stored(std::uint8_t process, const record_id& id, std::uint64_t version, bytes_view bytes);
-    void erased(std::uint8_t process, const record_id& id, std::int32_t height_seen);
+    void erases(std::uint8_t process, const record_id& id, std::int32_t height_seen);  ///< may it?
+    void erased(std::uint8_t process, const record_id& id);
+    /// A process opens its disk of files: is all there that must be, and nothing by halves?
+    void opens(std::uint8_t process, file_store& found);
+    /// The process is gone, and perhaps the power with it.
+    void dies(std::uint8_t process);
     void signs(std::uint8_t process, const sign_request& request);
     void server_sends(std::uint8_t process, const channel_record& record, bytes_view frame);
     void client_sends(std::uint8_t process, const channel_record& record, bytes_view frame);
@@ -89,10 +113,14 @@ public:
 
     /// Puts a frame on the wire, where it may be attacked.
     void carry(wire_link& link, bool to_client, bytes_view bytes);
+    /// What a frame becomes under an attack on what it says; nothing when it says something else.
+    [[nodiscard]] static std::optional<byte_string> rewritten(bytes_view frame, wire_attack::kind how);
 
     // ---- chain
     void mine_one(memory_chain::contents take = memory_chain::contents::mempool);
     void reorg(std::int32_t depth, memory_chain::contents take);
+    /// Spends the coins of a client's contract that is in no block.
+    void double_spend(std::uint8_t client);
     /// [sat/kvB] what a transaction pays; nothing when it is unknown what it spends.
     [[nodiscard]] std::optional<std::int64_t> rate_of(const transaction& tx) const;
 
@@ -100,6 +128,10 @@ public:
     void on_block(const connected_block& b);
     void on_block_disconnected(std::int32_t height);
 
+    /// Nothing when clients write no export files.
+    [[nodiscard]] std::string export_folder(std::uint8_t client) const {
+        return sticks[client] ? sticks[client]->path() : std::string();
+    }
     [[nodiscard]] disk& disk_of(std::uint8_t process) { return process < first_client ? disks[0] : disks[process]; }
 
     cast who;
@@ -112,6 +144,7 @@ public:
     std::array<std::int64_t, 8> clock_error{};  // [s] by process
     std::array<disk, 8> disks;                  // by process; 0: the servers'
     std::array<std::optional<std::pair<memory_store, std::map<txid, on_disk>>>, 8> copies;  // of clients' disks
+    std::array<std::unique_ptr<file_system>, 8> sticks;  // with the clients' export files
     std::vector<std::unique_ptr<wire_link>> links;
     truth known;
     std::int64_t fee_floor = 1'000;  // [sat/kvB]

@@ -43,20 +43,20 @@ mutate([=[        e.broadcast_at = this->height_;
                 (void)this->store_.erase({kind, id});
         if (!e.told) this->events_.on_event(detail::event_of(event_kind::refunding, *record));
 ]=])
-# 2: the wall clock is an hour ahead of the median time.
+# 2: 300 s after the expiry by the wall clock, which is about an hour ahead of the median time.
 mutate([=[base::up_to(this->deadlines_, this->median_time_ + -1)]=]
-       [=[base::up_to(this->deadlines_, this->median_time_ + (simulation::is_mutant(2) ? 3599 : -1))]=])
+       [=[base::up_to(this->deadlines_, simulation::is_mutant(2) ? simulation::wall_clock + -300 : this->median_time_ + -1)]=])
 # 3: one broadcast, then the timer is dead.
 mutate([=[            if (e.broadcast_at != this->height_ || again) refund(id, e);]=]
        [=[            if (simulation::is_mutant(3) ? e.broadcast_at == base::never : e.broadcast_at != this->height_ || again)
                 refund(id, e);]=])
 # 4: the records go with the first broadcast.
-mutate([=[        for (const bytes_view tx : wanted.broadcast) broadcaster_.broadcast(tx);
-        return {};]=] [=[        for (const bytes_view tx : wanted.broadcast) broadcaster_.broadcast(tx);
+mutate([=[        (void)std::move(*saved).broadcast(broadcaster_);  // there is no connection
+]=] [=[        (void)std::move(*saved).broadcast(broadcaster_);
         if (simulation::is_mutant(4))
             for (const auto kind : {record_kind::server_contract, record_kind::server_settlement, record_kind::server_channel})
                 (void)this->store_.erase({kind, id});
-        return {};]=])
+]=])
 # 5: one attempt, whatever came of it.
 mutate([=[        const std::vector<txid> unmined(this->unmined_.begin(), this->unmined_.end());]=]
        [=[        std::vector<txid> unmined(this->unmined_.begin(), this->unmined_.end());
@@ -75,7 +75,7 @@ close_header()
 
 open_header(channel/custody.hpp)
 mutate([=[median_time > record.terms.expiry;]=]
-       [=[median_time + (simulation::is_mutant(2) ? 3600 : 0) > record.terms.expiry;]=])
+       [=[(simulation::is_mutant(2) ? simulation::wall_clock : median_time) > record.terms.expiry;]=])
 close_header()
 
 open_header(channel/server_step.hpp)
@@ -110,4 +110,10 @@ open_header(channel/payment.hpp)
 # 10: stored as it came.
 mutate([=[    return checked_payment{change, to_bytes(low)};]=]
        [=[    return checked_payment{change, to_bytes(simulation::is_mutant(10) ? *flagged : low)};]=])
+close_header()
+
+open_header(memory/file_store.hpp)
+# 12: the file is synced, and the folder that knows its name is not.
+mutate([=[        if (!written || !detail::sync(folder_.get())) {]=]
+       [=[        if (!written || !(simulation::is_mutant(12) || detail::sync(folder_.get()))) {]=])
 close_header()

@@ -1,0 +1,22 @@
+# A history that fails says how to replay it, and the replay breaks the same rule; a mutant that is not caught is a failure.
+#   cmake -DSIMULATION=<program> -P replays.cmake
+cmake_minimum_required(VERSION 3.25)
+set(mutant anyone_settles)
+execute_process(COMMAND "${SIMULATION}" --mutant ${mutant} --histories 100000 OUTPUT_VARIABLE said
+                COMMAND_ERROR_IS_FATAL ANY)
+string(REGEX MATCH "\n  => ([^\n]+)\nreplay: ([^\n]+)" found "${said}")
+if(NOT found)
+    message(FATAL_ERROR "no replay was printed:\n${said}")
+endif()
+set(broken "${CMAKE_MATCH_1}")
+separate_arguments(replay UNIX_COMMAND "${CMAKE_MATCH_2}")
+message("${CMAKE_MATCH_2}")
+execute_process(COMMAND ${replay} OUTPUT_VARIABLE again COMMAND_ERROR_IS_FATAL ANY)
+string(FIND "${again}" "\n  => ${broken}\n" at)
+if(at EQUAL -1)
+    message(FATAL_ERROR "the replay does not end with \"${broken}\":\n${again}")
+endif()
+execute_process(COMMAND "${SIMULATION}" --mutant ${mutant} --histories 1 OUTPUT_VARIABLE said RESULT_VARIABLE status)
+if(NOT status EQUAL 1 OR NOT said MATCHES "^${mutant}: not caught")
+    message(FATAL_ERROR "one history does not catch ${mutant}, and that has status ${status}:\n${said}")
+endif()
