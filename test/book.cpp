@@ -484,6 +484,13 @@ TEST_CASE("a disk that takes nothing any more does not keep a settlement back un
     view.deliver(book);
     tick_at(w.expiry + -(margin / 2));
     CHECK(w.in_mempool() == "settlement");  // with each block, as ever
+    w.chain.forget(*w.chain.spender_in_mempool(w.contract));
+    for (const std::int64_t early : {1, 0}) {  // at the word of somebody who does not wait for the book
+        every_write.left = 0;
+        CHECK_FALSE(book.settle(w.id, w.expiry + -(margin / 2 + early)));
+        view.deliver(book);
+        CHECK(w.in_mempool() == (early == 1 ? "nothing" : "settlement"));
+    }
     CHECK(w.payee_told.last(event_kind::error).problem.code == errc::store_failed);
 }
 
@@ -1049,10 +1056,21 @@ TEST_CASE("an open channel whose contract is refused takes no payment before the
         CHECK(w.payee.events.names() == "stored opened");
         CHECK(w.pays(1));
     }
-    SECTION("at the deadline it is settled all the same: the contract may come back") {
+    SECTION("at the deadline it is settled all the same, if the network has taken the contract since") {
+        w.chain.mine(1, p2pkh_script({}).view(), memory_chain::contents::nothing);
         w.tick();
         REQUIRE(w.server_record().stage == channel_stage::unbacked);
+        const bool taken = GENERATE(true, false);
+        if (!taken) w.payee_view.refuse_next("mempool min fee not met");
+        w.chain.mine(1, p2pkh_script({}).view(), memory_chain::contents::nothing);
+        w.tick();
+        REQUIRE(w.chain.in_mempool(w.id) == taken);
         w.set_time(w.expiry + -w.server_settings.settle_margin);
+        w.tick();
+        CHECK(w.in_mempool() == (taken ? "settlement" : "nothing"));
+        // Taken at last: it is not too late.
+        w.chain.mine(1, p2pkh_script({}).view(), memory_chain::contents::nothing);
+        w.tick();
         w.tick();
         CHECK(w.in_mempool() == "settlement");
     }
@@ -1247,4 +1265,171 @@ TEST_CASE("a channel that another process has opened since is settled, its contr
     w.set_time(w.expiry + -w.server_settings.settle_margin);
     w.tick();
     CHECK(w.in_mempool() == "settlement");
+}
+
+TEST_CASE("an unbacked channel whose contract is in a block that was not shown is settled, and kept until then",
+          "[book][shared]") {
+    left_alone w;
+    channel_record r = w.server_record();
+    r.stage = channel_stage::unbacked;
+    ++r.version;
+    REQUIRE(w.payee.disk.put({record_kind::server_channel, w.id}, r.version, write_record(r).view()));
+    second_process other(w);
+    other.view = chain_follower(w.chain, w.chain.height() + 1);
+    const auto block = [&] {
+        w.chain.mine(1, p2pkh_script({}).view());
+        other.tick(w);
+    };
+    REQUIRE(other.book.refresh());
+    SECTION("in time") {
+        block();
+        w.set_time(w.expiry + -w.server_settings.settle_margin);
+        other.tick(w);
+        CHECK(w.in_mempool() == "settlement");
+    }
+    SECTION("while the node says nothing, it is not deleted") {
+        other.view.set_node(chain_follower::node::down);
+        w.set_time(w.expiry + (book_settings{}.stillborn_age + 1));
+        w.mine(12);
+        for (int i = 0; i < 3; ++i) other.book.on_block(w.chain.block_at(w.chain.height() - 2 + i).value());
+        other.book.tick(w.clock.now());
+        CHECK(other.told.names().empty());
+        CHECK(load_record(w.payee.disk, record_kind::server_channel, w.id));
+    }
+}
+
+TEST_CASE("a settlement that was refused is built anew after ten minutes, also when no block is shown", "[book]") {
+    left_alone w;
+    w.tick();
+    w.set_time(w.expiry + -w.server_settings.settle_margin);
+    w.payee_view.refuse_next("mempool min fee not met");
+    w.tick();
+    REQUIRE(w.in_mempool() == "nothing");
+    const auto tick_later = [&](std::int64_t seconds) {
+        w.clock.advance(seconds);
+        w.server_side->tick(w.clock.now());
+    };
+    tick_later(book_settings{}.retry - 1);
+    CHECK(w.in_mempool() == "nothing");
+    tick_later(1);
+    CHECK(w.in_mempool() == "settlement");
+}
+
+TEST_CASE("the end of a channel that the disk did not take is written when it does", "[book]") {
+    left_alone w;
+    REQUIRE(w.server_side->settle(w.id));
+    const channel_stage before = GENERATE(channel_stage::settling, channel_stage::open);
+    if (before == channel_stage::open) {  // as after a full disk
+        channel_record r = w.server_record();
+        r.stage = before;
+        r.closing = {};
+        ++r.version;
+        REQUIRE(w.payee.disk.put({record_kind::server_channel, w.id}, r.version, write_record(r).view()));
+    }
+    w.mine();
+    w.payee.plan = {call::store_put, fault::fails, 0, false};
+    w.catch_up();
+    REQUIRE(w.payee.plan.hit);
+    CHECK(w.server_record().closing_height == 0);
+    w.server_side->add(w.id);  // what is stored is older than what this process knows
+    CHECK(w.server_side->unended() == 0);
+    w.server_side->tick(w.clock.now());
+    CHECK(w.server_record().closing_height == w.chain.height());
+    CHECK(w.server_record().stage == channel_stage::settling);
+    CHECK(w.payee_told.count(event_kind::confirmed) == 1);
+}
+
+namespace {
+/// A store from which another process deletes after some reads.
+struct vanishing_store {
+    memory_store& disk;
+    int reads_left = -1;
+    result<void> put(const record_id& id, std::uint64_t v, bytes_view b) { return disk.put(id, v, b); }
+    result<stored_record> get(const record_id& id, bytes_span memory) {
+        if (reads_left == 0) return fail(errc::not_found, "deleted by another process");
+        if (reads_left > 0) --reads_left;
+        return disk.get(id, memory);
+    }
+    result<void> erase(const record_id& id) { return disk.erase(id); }
+    template <class F>
+    result<void> list(record_kind kind, F&& f) {
+        return disk.list(kind, f);
+    }
+};
+}  // namespace
+
+TEST_CASE("a channel that vanishes while it is being settled is not found", "[book][shared]") {
+    left_alone w;
+    vanishing_store store{w.payee.disk, 1};
+    server_book book(both_versions{}, store, w.payee.keys, w.payee.wallet, w.payee_network, w.payee_told,
+                     w.server_settings);
+    const auto settled = book.settle(w.id);
+    REQUIRE_FALSE(settled);
+    CHECK(settled.error().code == errc::not_found);
+}
+
+TEST_CASE("a record that could not be read, and was then deleted by another process, leaves the book",
+          "[book][shared]") {
+    left_alone w;
+    second_process other(w);
+    w.payee.plan = {call::store_get, fault::fails, 0, false};
+    REQUIRE(other.book.load());
+    CHECK(other.book.size() == 1);
+    CHECK_FALSE(other.book.next_expiry());
+    REQUIRE(w.payee.disk.erase({record_kind::server_channel, w.id}));
+    other.tick(w);
+    CHECK(other.book.size() == 0);
+    CHECK(other.book.unended() == 0);
+}
+
+TEST_CASE("an end that the store knows is believed when its block is on the chain and cannot be shown", "[book]") {
+    left_alone w;
+    w.settle_and_mine();
+    const std::int32_t end = w.chain.height();
+    w.mine(3);
+    const channel_record known = w.server_record();
+    REQUIRE(known.closing_height == end);
+    second_process other(w);
+    other.view = chain_follower(w.chain, w.chain.height() + 1);
+    REQUIRE(other.book.load());
+    const std::int32_t last = end - GENERATE(0, 1);  // the last one that is passed
+    other.book.on_blocks_passed(1, last);
+    const bool believed = last == end;
+    CHECK(other.book.unended() == (believed ? 0 : 1));
+    if (!believed) return;
+    other.tick(w);
+    w.mine(3);
+    other.tick(w);
+    CHECK(w.server_record().version == known.version);  // nothing was built anew
+    w.mine(burial_depth - 8);
+    other.tick(w);
+    CHECK(other.told.names().empty());
+    w.mine();
+    other.tick(w);
+    CHECK(other.told.names() == "buried");
+    CHECK_FALSE(load_record(w.payee.disk, record_kind::server_channel, w.id));
+}
+
+TEST_CASE("a settlement that stays refused is built anew for another fee at once, else not with each block", "[book]") {
+    left_alone w;
+    REQUIRE(w.server_side->settle(w.id));
+    w.chain.forget(*w.chain.spender_in_mempool(w.contract));
+    const auto refused_block = [&] {
+        w.payee_view.refuse_next("bad-txns-inputs-missingorspent");
+        w.payee_view.refuse_next("bad-txns-inputs-missingorspent");
+        w.chain.mine(1, p2pkh_script({}).view(), memory_chain::contents::nothing);
+        w.tick();
+    };
+    refused_block();
+    const std::uint64_t version = w.server_record().version;
+    for (int i = 0; i < 4; ++i) refused_block();
+    CHECK(w.server_record().version == version);
+    SECTION("another fee") {
+        w.server_side->on_fee_rate({5'000});
+        refused_block();
+    }
+    SECTION("an hour later") {
+        for (int i = 0; i < 2; ++i) refused_block();
+    }
+    CHECK(w.server_record().version == version + 1);
 }

@@ -360,8 +360,15 @@ TEST_CASE("a book that starts again learns of the double spend from the blocks",
 TEST_CASE("a contract that is mined under another txid is said to be, and the client's record is kept", "[book]") {
     unmined w;
     w.hang_up();
-    const auto script = parse_transaction(w.contract)->output(0)->script_pubkey;
-    w.submit(w.double_spend(script, satoshi{1'000'100}));
+    const auto out = parse_transaction(w.contract)->output(0).value();
+    SECTION("with another value it is not the contract") {
+        w.submit(w.double_spend(out.script_pubkey, satoshi{out.value.value + 1}));
+        w.mine(100);
+        w.tick();
+        CHECK(w.payer_told.names() == "double_spent buried");
+        return;
+    }
+    w.submit(w.double_spend(out.script_pubkey, out.value));
     w.mine(100);
     w.tick();
     CHECK(w.payer_told.names() == "double_spent");

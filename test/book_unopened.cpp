@@ -54,6 +54,11 @@ struct unopened : world {
         book.tick(clock.now());
         catch_up();
     }
+    /// What is opening gets a minute.
+    void follow_later() {
+        clock.advance(book_settings{}.opening);
+        follow();
+    }
     void catch_up() {
         while (view.deliver(book) > 0) {
         }
@@ -79,13 +84,16 @@ struct unopened : world {
 
 }  // namespace
 
-TEST_CASE("more contracts than a server's book keeps are forgotten at once, although the node is away", "[book]") {
+TEST_CASE("more contracts than a server's book keeps are forgotten after a minute, although the node is away",
+          "[book]") {
     unopened w(2);
     w.view.set_node(chain_follower::node::down);
     std::vector<txid> ids;
     for (int i = 0; i < 4; ++i) ids.push_back(w.store_one());
     CHECK(w.book.size() == 4);
-    w.follow();  // no block came, and nothing was refused
+    w.follow();
+    CHECK(w.book.size() == 4);  // they may be opening
+    w.follow_later();           // no block came, and nothing was refused
     CHECK(w.book.size() == 2);
     CHECK(w.told.names() == "buried buried");
     CHECK(std::ranges::count_if(ids, [&](const txid& id) { return w.is_stored(id); }) == 2);
@@ -101,7 +109,7 @@ TEST_CASE("of too many contracts those that the network refused are forgotten fi
     std::ranges::sort(ids);
     const auto refused = ids[GENERATE(0U, 1U, 2U)];
     w.refuse(refused);
-    w.follow();
+    w.follow_later();
     CHECK(w.book.size() == 2);
     for (const txid& id : ids) CHECK(w.is_stored(id) == (id != refused));
 }
@@ -113,11 +121,11 @@ TEST_CASE("a contract that the network has taken does not count as one too many,
     REQUIRE(w.chain.in_mempool(taken));
     w.view.set_node(chain_follower::node::down);
     const txid other = w.store_one();
-    w.follow();
+    w.follow_later();
     CHECK(w.is_stored(taken));
     CHECK(w.is_stored(other));
     const txid third = w.store_one();
-    w.follow();
+    w.follow_later();
     CHECK(w.is_stored(taken));
     CHECK(w.book.size() == 2);
     CHECK(w.is_stored(other) != w.is_stored(third));
@@ -130,16 +138,16 @@ TEST_CASE("one too many that a connection holds, that another process opened, or
     const txid id = w.store_one();
     SECTION("a connection holds it") {
         w.told.attached.push_back(id);
-        w.follow();
+        w.follow_later();
         CHECK(w.is_stored(id));
         w.told.attached.clear();
-        w.follow();
+        w.follow_later();
         CHECK_FALSE(w.is_stored(id));
     }
     SECTION("another process opened it, or the network refused it after that") {
         const auto stage = GENERATE(channel_stage::open, channel_stage::unbacked);
         w.put_stage(id, stage);
-        w.follow();
+        w.follow_later();
         CHECK(w.stage_of(id) == stage);
         CHECK(w.is_stored(id));
         CHECK(w.told.names().empty());
@@ -148,18 +156,42 @@ TEST_CASE("one too many that a connection holds, that another process opened, or
         REQUIRE(w.chain.submit(stored_bytes(w.payee.disk, record_kind::server_contract, id)).accepted);
         w.chain.mine(1, p2pkh_script({}).view());
         w.view.set_node(chain_follower::node::up);
-        w.follow();
+        w.follow_later();
         CHECK(w.is_stored(id));
     }
     SECTION("an erasure that fails is done again") {
         w.payee.plan = {call::store_erase, fault::fails, GENERATE(0, 1, 2), false};
-        w.follow();
+        w.follow_later();
         CHECK(w.payee.plan.hit);
         CHECK(w.book.size() == 1);
         w.follow();
         CHECK(w.book.size() == 0);
         CHECK_FALSE(w.is_stored(id));
     }
+}
+
+TEST_CASE("a process that starts asks the network before it forgets", "[book]") {
+    unopened w(10);
+    w.view.set_node(chain_follower::node::down);
+    std::vector<txid> ids;
+    for (int i = 0; i < 3; ++i) {
+        ids.push_back(w.store_one());
+        REQUIRE(w.chain.submit(stored_bytes(w.payee.disk, record_kind::server_contract, ids.back())).accepted);
+    }
+    told_events told;
+    chain_follower view(w.chain);
+    faulty_broadcaster<chain_follower> network{w.payee.plan, view};
+    payees_book book(both_versions{}, w.payee.store, w.payee.keys, w.payee.wallet, network, told, w.server_settings,
+                     book_settings{.max_unopened = 1});
+    REQUIRE(book.load());
+    view.deliver(book);
+    for (int i = 0; i < 3; ++i) {
+        w.clock.advance(book_settings{}.opening);
+        book.tick(w.clock.now());
+        view.deliver(book);
+    }
+    for (const txid& id : ids) CHECK(w.is_stored(id));
+    CHECK(told.names().empty());
 }
 
 TEST_CASE("a channel that was refused here, and opened and then refused elsewhere, is not forgotten", "[book]") {

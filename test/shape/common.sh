@@ -29,7 +29,7 @@ floor_of() {
         paychan/bitcoin/*) echo 2 ;;
         paychan/policy.hpp) echo 3 ;;
         paychan/channel/*) echo 4 ;;
-        paychan/client.hpp | paychan/server.hpp | paychan/book.hpp) echo 5 ;;
+        paychan/client.hpp | paychan/server.hpp | paychan/book.hpp | paychan/book_index.hpp) echo 5 ;;
         paychan/paychan.hpp) echo 7 ;;
         paychan/*/*) echo 6 ;;
         *) echo unknown ;;
