@@ -1433,3 +1433,45 @@ TEST_CASE("a settlement that stays refused is built anew for another fee at once
     }
     CHECK(w.server_record().version == version + 1);
 }
+
+TEST_CASE("a settlement that fees have left behind is built anew with the next block, and either of the two will do",
+          "[book]") {
+    left_alone w;
+    const bool by_another = GENERATE(false, true);
+    w.server_side->on_fee_rate({2'000});
+    REQUIRE(w.server_side->settle(w.id));
+    w.catch_up();
+    if (by_another) {
+        w.start();
+        w.server_side->on_fee_rate({2'000});
+        w.tick();
+    }
+    const txid first = *w.chain.spender_in_mempool(w.contract);
+    const auto empty_block = [&] {
+        w.chain.mine(1, p2pkh_script({}).view(), memory_chain::contents::nothing);
+        w.tick();
+    };
+    w.server_side->on_fee_rate({3'999});
+    empty_block();
+    CHECK(w.server_record().closing == first);
+    w.server_side->on_fee_rate({4'000});
+    w.tick();
+    CHECK(w.server_record().closing == first);  // no block came
+    empty_block();
+    const txid second = w.server_record().closing;
+    CHECK(second != first);
+    CHECK(parse_transaction(stored_bytes(w.payee.disk, record_kind::server_settlement, w.id))->id() == second);
+    REQUIRE(w.chain.spender_in_mempool(w.contract) == first);  // this node replaces nothing
+    for (int i = 0; i < 4; ++i) empty_block();
+    CHECK(w.server_record().closing == second);
+    const bool evicted = GENERATE(false, true);
+    if (evicted) {
+        w.chain.forget(first);
+        empty_block();
+    }
+    w.mine();
+    w.tick();
+    CHECK(w.payee_told.last(event_kind::confirmed).closing == (evicted ? second : first));
+    CHECK(w.server_record().closing == (evicted ? second : first));
+    CHECK(w.server_record().closing_height == w.chain.height());
+}

@@ -277,6 +277,19 @@ TEST_CASE("unopened channels that another process has deleted leave the book", "
     CHECK(w.told.names() == "buried");
 }
 
+TEST_CASE("a contract is refused whose channel another process has deleted: it leaves the book", "[book][shared]") {
+    unopened w(10);
+    w.view.set_node(chain_follower::node::down);
+    const txid id = w.store_one();
+    w.put_stage(id, channel_stage::open);
+    REQUIRE(w.book.refresh());
+    REQUIRE(w.payee.disk.erase({record_kind::server_channel, id}));
+    w.refuse(id);
+    CHECK(w.book.size() == 0);
+    w.follow();
+    CHECK(w.told.names() == "buried");
+}
+
 TEST_CASE("a client's book keeps every contract, however many", "[book]") {
     unopened w(10);
     for (int i = 0; i < 3; ++i) w.store_one();

@@ -85,10 +85,9 @@ public:
             if (e.broadcast_at == round_) continue;
             // There is no contract to collect from, yet.
             if (base::is_unbegun(e) && this->height_ != 0) continue;
-            if (settle_attached(id)) {
-                e.broadcast_at = round_;
-                continue;
-            }
+            e.broadcast_at = round_;  // before the connection speaks, whose events may change or drop the entry
+            if (settle_attached(id)) continue;
+            e.broadcast_at = base::never;
             if (this->look_again(id) == channel_stage::settling) {  // by another process: its settlement is as good
                 broadcast_round_ = base::never;
                 continue;
@@ -186,7 +185,7 @@ private:
     }
 
     /// The network refuses a contract: a channel that was open takes no payments until the network thinks better of it.
-    void on_contract(const txid& id, typename base::entry& e, broadcast_outcome outcome) {
+    void on_contract(const txid id, typename base::entry& e, broadcast_outcome outcome) {
         if (outcome == broadcast_outcome::accepted) {
             this->change(id, [](auto& changed) {
                 changed.refused_at = base::never;
@@ -202,8 +201,9 @@ private:
             changed.accepted = false;
         });
         if (this->is_attached(id)) return;
-        this->add(id);  // a connection may have changed it
-        if (e.stage == channel_stage::open) (void)this->stop_payments(id);
+        this->add(id);  // a connection may have changed it, or another process deleted it
+        const auto own = this->entries_.find(id);
+        if (own != this->entries_.end() && own->second.stage == channel_stage::open) (void)this->stop_payments(id);
     }
 
     /// Contracts that never opened a channel, and of which this process does not know what the network says: they were stored
@@ -225,9 +225,7 @@ private:
             auto& e = this->entries_.at(id);
             if (e.stage != channel_stage::settling) broadcast_contract(id, e);
             if (e.stage != channel_stage::settling || e.broadcast_at == round_) continue;
-            // At another fee, or with other coins for it.  Not with each block: what this process cannot see may have ended it.
-            if (e.refused && !this->is_attached(id) &&
-                (e.built_rate != rate_ || round_ >= e.built_at + rebuild_rounds)) {
+            if (!this->is_attached(id) && needs_rebuilding(e)) {
                 const auto settled = settle(id);
                 if (settled) continue;
                 this->report_now_and_then(id, e, settled.error());
@@ -246,6 +244,15 @@ private:
                 if (const auto settled = settle(id); !settled) this->report_now_and_then(id, e, settled.error());
             }
         }
+    }
+
+    /// What was refused is built anew at another fee, or with other coins for it; not with each block, for what this process
+    /// cannot see may have ended the channel.  What was accepted is built anew when fees have doubled since: a node that
+    /// does not replace it keeps the old one, and either will do.
+    [[nodiscard]] bool needs_rebuilding(typename base::entry& e) {
+        if (e.built_rate == fee_rate{}) e.built_rate = rate_;  // by another process
+        if (e.refused) return e.built_rate != rate_ || round_ >= e.built_at + rebuild_rounds;
+        return rate_.sat_per_kvb / 2 >= e.built_rate.sat_per_kvb;
     }
 
     void broadcast_contract(const txid& id, const typename base::entry& e) {
