@@ -79,8 +79,7 @@ public:
         this->now_ = now;
         this->add_unread();
         this->write_unwritten();
-        const unix_time latest = std::max(now, this->median_time_);
-        for (const txid& id : base::up_to(this->deadlines_, latest + settings_.settle_margin)) {
+        for (const txid& id : base::up_to(this->deadlines_, latest() + settings_.settle_margin)) {
             auto& e = this->entries_.at(id);
             if (e.broadcast_at == round_) continue;
             // There is no contract to collect from, yet.
@@ -93,7 +92,7 @@ public:
                 continue;
             }
             // Tried again with the next tick.  A record that is newer by now is of another process, which settles it.
-            if (const auto settled = settle(id, latest); !settled && settled.error().code != errc::stale_record)
+            if (const auto settled = settle(id, latest()); !settled && settled.error().code != errc::stale_record)
                 this->report_now_and_then(id, e, settled.error());
         }
         if (broadcast_round_ != round_) broadcast_unmined();
@@ -137,6 +136,9 @@ public:
     void on_fee_rate(fee_rate rate) { rate_ = rate; }
 
 private:
+    /// The clock or the chain's time, whichever is later.
+    [[nodiscard]] unix_time latest() const { return std::max(this->now_, this->median_time_); }
+
     [[nodiscard]] bool is_in_need(const typename base::entry& e, unix_time now) const {
         return now + settings_.settle_margin / 2 >= e.expiry;
     }
@@ -226,7 +228,7 @@ private:
             if (e.stage != channel_stage::settling) broadcast_contract(id, e);
             if (e.stage != channel_stage::settling || e.broadcast_at == round_) continue;
             if (!this->is_attached(id) && needs_rebuilding(e)) {
-                const auto settled = settle(id);
+                const auto settled = settle(id, latest());
                 if (settled) continue;
                 this->report_now_and_then(id, e, settled.error());
             }
@@ -241,7 +243,8 @@ private:
             } else if (sent.error().code != errc::store_failed) {
                 // The contract was spent before this side settled, and the block that spent it is gone; or a write was
                 // cut in two, or the record is damaged.
-                if (const auto settled = settle(id); !settled) this->report_now_and_then(id, e, settled.error());
+                if (const auto settled = settle(id, latest()); !settled)
+                    this->report_now_and_then(id, e, settled.error());
             }
         }
     }
