@@ -1,4 +1,6 @@
 // paychan export, import: a channel's money in a file, and back into a store.
+#include <iostream>
+
 #include "node.hpp"
 #include "store_network.hpp"
 #include "versions.hpp"
@@ -41,11 +43,26 @@ std::vector<stored_channel> chosen(any_store& store, const options& o) {
     return some;
 }
 
+/// Why the store does not show that its channels are on this network; empty when it does.  A file with another network in
+/// it is worth nothing, and shows it when it is needed.  But who exports may have no node any more, and a disk that dies.
+/// Throws usage_error: it shows that they are on another one.
+std::string doubt_about_network(any_store& store, network net) {
+    try {
+        const store_network stored(store, net);
+        if (stored.known()) return {};
+        return stored.damage().empty() ? "no node has shown yet which one the store's channels are on"
+                                       : "--store: " + stored.damage();
+    } catch (const store_away& e) {  // this record, and maybe no other
+        return e.text;
+    }
+}
+
 const char* name_of(import_outcome o) {
     switch (o) {
         case import_outcome::stored: return "stored";
         case import_outcome::kept: return "kept";
         case import_outcome::repaired: return "repaired";
+        case import_outcome::too_late: return "too_late";
     }
     return "unknown";
 }
@@ -107,9 +124,10 @@ struct importer {
             why += e.error().text;
             return refused(e.error());
         }
+        const channel_record& r = e->record;
+        const auto before = load_record(store, kind_of(e->role), r.terms.contract.id);
         const auto done = take(*e, why);
         if (!done) return refused(done.error());
-        const channel_record& r = e->record;
         const std::string id = text_of(r.terms.contract.id);
         // Not shown by the file: see check_export.
         const auto now = load_record(store, kind_of(e->role), r.terms.contract.id);
@@ -119,18 +137,27 @@ struct importer {
         if (*done == import_outcome::stored)
             what = "stored, paid " + text_of(r.paid()) + ", expires " + text_of(r.terms.expiry);
         if (*done == import_outcome::stored && settles) what += "; it is settled as soon as a command meets a node";
+        const bool discards = settles && before && before->closing != txid{};
+        if (discards)
+            what += ", in place of " + text_of(before->closing) +
+                    ", which rests on a smaller payment: if that one has left already, the network may take either";
         if (*done == import_outcome::kept) what = "no less was paid by the record in the store, which stays";
         if (*done == import_outcome::repaired)
             what = "a damaged transaction in the store is replaced, its record stays";
-        out.event({{"event", "imported"},
-                   {"file", path},
-                   {"role", name_of(e->role)},
-                   {"channel", id},
-                   {"result", name_of(*done)},
-                   {"settles", settles},
-                   {"paid", r.paid().value},
-                   {"expiry", r.terms.expiry.seconds}},
-                  std::string(name_of(e->role)) + " " + id + ": " + what);
+        json told{{"event", "imported"},      {"file", path},
+                  {"role", name_of(e->role)}, {"channel", id},
+                  {"result", name_of(*done)}, {"settles", settles},
+                  {"paid", r.paid().value},   {"expiry", r.terms.expiry.seconds}};
+        if (discards) told["discarded"] = text_of(before->closing);
+        if (*done == import_outcome::too_late) {
+            const std::string by =
+                now ? ", with " + text_of(now->closing) + " in block " + std::to_string(now->closing_height) : "";
+            out.error_event(told, std::string(name_of(e->role)) + " " + id + ": paid " + text_of(r.paid()) +
+                                      " by this file, but it comes too late: the channel ended on chain before" + by +
+                                      "; it is used only if that block leaves the chain");
+            return false;
+        }
+        out.event(told, std::string(name_of(e->role)) + " " + id + ": " + what);
         return true;
     }
 };
@@ -141,13 +168,15 @@ int run_export(const options& o) {
     report out(o.json);
     const network net = network_of(o);
     any_store store(o.store, store_access::read_only);
-    // A file with another network in it is worth nothing, and shows it when it is needed.
-    if (!store_network(store, net).known())
-        throw run_error{
-            "--store: it does not say yet which network its channels are on: let a command meet a node with it once, "
-            "for instance `paychan watch`, and export again"};
-    bool good = true;
+    const std::string doubt = doubt_about_network(store, net);
     const auto channels = chosen(store, o);
+    if (!doubt.empty() && !channels.empty())
+        std::cerr << "paychan: WARNING: unproven network: " << doubt << ". The files say " << name(net)
+                  << ", as --network does: if that is wrong, no import takes them. As soon as there is a node, let "
+                     "`paychan watch` meet it once, and export again"
+                  << std::endl;
+    remove_unfinished_exports(o.to);
+    bool good = true;
     for (const auto& [role, id] : channels) {
         std::string why;
         const auto done = export_channel<schemes>(store, role, id, net, o.to, why);
@@ -159,12 +188,14 @@ int run_export(const options& o) {
             continue;
         }
         const std::string file = o.to + "/" + export_file_name(role, id);
-        out.event({{"event", "exported"},
-                   {"role", name_of(role)},
-                   {"channel", text_of(id)},
-                   {"file", file},
-                   {"result", kept ? "kept" : "written"}},
-                  file + (kept ? ": there already, of this record or a newer one" : ": written"));
+        json told{{"event", "exported"},
+                  {"role", name_of(role)},
+                  {"channel", text_of(id)},
+                  {"file", file},
+                  {"result", kept ? "kept" : "written"},
+                  {"network", name(net)}};
+        if (!doubt.empty()) told["warning"] = "unproven network";
+        out.event(told, file + (kept ? ": there already, of this record or a newer one" : ": written"));
     }
     if (channels.empty()) out.say("no channels");
     return good ? exit_done : exit_failed;

@@ -90,16 +90,17 @@ int run_settle(const options& o) {
     server_book book(schemes{}, n.store(), n.keys(), n.wallet(), n, heard, settings);
     if (const auto loaded = book.load(); !loaded) throw run_error{"--store: " + n.store().last_error()};
     n.hooks().block = [&](const connected_block& b) { book.on_block(b); };
+    n.hooks().blocks_passed = [&](std::int32_t first, std::int32_t last) { book.on_blocks_passed(first, last); };
     n.hooks().block_disconnected = [&](std::int32_t height) { book.on_block_disconnected(height); };
     n.hooks().broadcast = [&](const txid& id, broadcast_outcome how, std::string_view why) {
         book.on_broadcast(id, how, why);
     };
     n.hooks().fee_rate = [&](fee_rate rate) { book.on_fee_rate(rate); };
+    book.on_fee_rate(n.rate());
     urgent first(
-        n, out, false, [&](const txid& id) { return book.settle(id); }, settings);
+        n, out, false, [&](const txid& id, unix_time now) { return book.settle(id, now); }, settings);
     n.every_second([&] { first.look(); });
     if (!n.catch_up()) return exit_failed;
-    book.on_fee_rate(n.rate());
     const auto settle = [&](const txid& id) {
         if (const auto settled = book.settle(id); !settled) {
             heard.failed = true;
@@ -134,6 +135,7 @@ int run_refund(const options& o) {
     client_book book(n.store(), n, heard);
     if (const auto loaded = book.load(); !loaded) throw run_error{"--store: " + n.store().last_error()};
     n.hooks().block = [&](const connected_block& b) { book.on_block(b); };
+    n.hooks().blocks_passed = [&](std::int32_t first, std::int32_t last) { book.on_blocks_passed(first, last); };
     n.hooks().block_disconnected = [&](std::int32_t height) { book.on_block_disconnected(height); };
     n.hooks().broadcast = [&](const txid& id, broadcast_outcome how, std::string_view why) {
         book.on_broadcast(id, how, why);

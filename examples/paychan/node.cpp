@@ -8,8 +8,24 @@ namespace tool {
 using namespace paychan;
 
 namespace {
+
 constexpr record_id birthday_id{record_kind::chain_position, {}};
+
+/// A store that is away may be there later; what is damaged stays so.
+[[noreturn]] void throw_store(const error& e, const std::string& why) {
+    if (e.code == errc::store_failed) throw store_away{{"--store: " + why}};
+    throw run_error{"--store: " + why};
 }
+
+/// The names of all records of a kind.  Throws store_away, run_error.
+std::vector<txid> list_all(store_type& store, record_kind kind) {
+    std::vector<txid> ids;
+    if (const auto listed = store.list(kind, [&](const record_id& id) { ids.push_back(id.channel); }); !listed)
+        throw_store(listed.error(), store.last_error());
+    return ids;
+}
+
+}  // namespace
 
 network network_of(const options& o) { return need(parse_network(o.network), "--network " + o.network); }
 
@@ -47,11 +63,8 @@ std::vector<std::uint8_t> info_of(const std::string& hex, const char* option) {
 }
 
 std::vector<channel_record> load_all(store_type& store, record_kind kind) {
-    std::vector<txid> ids;
-    if (!store.list(kind, [&](const record_id& id) { ids.push_back(id.channel); }))
-        throw store_away{{"--store: " + store.last_error()}};
     std::vector<channel_record> out;
-    for (const txid& id : ids)
+    for (const txid& id : list_all(store, kind))
         if (const auto record = load_record(store, kind, id)) out.push_back(*record);
     return out;
 }
@@ -107,7 +120,20 @@ void node::open_store(const options& o, network net, const seed_bytes& seed) {
     const auto style = o.legacy ? funding_style::legacy : funding_style::segwit;
     wallet_.emplace(need(seed_wallet::open(seed.reveal(), net, style, [this] { return keys_->count(); }), "the seed"));
     reserve_stored_transactions();
+    list_stored_contracts();
     if (o.chain != "print:") from_ = find_birthday(o);
+}
+
+void node::give_up(const error& e) { throw_store(e, store_ ? store_->last_error() : std::string(e.text)); }
+
+void node::list_stored_contracts() {
+    contracts_.clear();
+    if (network_->known()) return;
+    if (!network_->damage().empty() && told_.is_due("network"))
+        out_.error("corrupt_record", "--store: " + network_->damage() + "; --network is taken at its word");
+    for (const record_kind kind : {record_kind::client_channel, record_kind::server_channel})
+        for (const txid& id : list_all(*store_, kind)) contracts_.insert(id);
+    is_new_ = contracts_.empty() && keys_->count() == 0;
 }
 
 void node::wait_for_store(const store_away& why) {
@@ -120,17 +146,16 @@ void node::wait_for_store(const store_away& why) {
 }
 
 /// Blocks before it hold nothing of ours.  On regtest a scan of everything is a matter of seconds.
-std::int32_t node::find_birthday(const options& o) {
+std::optional<std::int32_t> node::find_birthday(const options& o) {
     std::array<std::uint8_t, 16> memory{};
     const auto stored = store_->get(birthday_id, memory);
+    if (!stored && stored.error().code == errc::store_failed) give_up(stored.error());
     std::optional<std::int32_t> known;
     if (stored) {
         reader r(stored->bytes);
-        known = r.i32();
-        if (!r.done() || *known < 0) throw run_error{"--store: the birthday in it is damaged"};
-    } else if (stored.error().code != errc::not_found) {
-        throw store_away{{"--store: " + store_->last_error()}};
+        if (const std::int32_t height = r.i32(); r.done() && height >= 0) known = height;
     }
+    birthday_is_damaged_ = !known && (stored || stored.error().code != errc::not_found);
     if (o.birthday && known && *o.birthday > *known)
         throw usage_error{"--birthday can only lower the one in the store, which is " + std::to_string(*known) +
                           ": coins that came since could be missed"};
@@ -138,6 +163,13 @@ std::int32_t node::find_birthday(const options& o) {
                         : known                  ? known
                         : o.network == "regtest" ? std::optional<std::int32_t>(0)
                                                  : std::nullopt;
+    if (birthday_is_damaged_ && told_.is_due("damaged birthday"))
+        out_.error("corrupt_record",
+                   (stored ? "--store: the birthday in it is damaged" : "--store: " + store_->last_error()) +
+                       (wanted ? "; going on from block " + std::to_string(*wanted)
+                               : "; --birthday HEIGHT mends it, and without it no coins are found"));
+    // The channels' money comes home without it.
+    if (!wanted && birthday_is_damaged_ && use_.passes_pruned) return std::nullopt;
     if (!wanted)
         throw usage_error{
             "say from which block on to look for coins: --birthday HEIGHT, the chain's height when the seed was made"};
@@ -149,16 +181,55 @@ std::int32_t node::find_birthday(const options& o) {
     return *wanted;
 }
 
+void node::on_caught_up() {
+    if (!std::exchange(caught_up_, true) && !is_new_ && !network_shown_) ask_for_contracts();
+    keep_network();
+    keep_birthday();
+}
+
+/// A node of the wrong network must not bind the store to it for ever.
+void node::keep_network() {
+    if (backend_ && use_.keeps_birthday && (network_shown_ || (is_new_ && caught_up_))) network_->keep();
+}
+
+void node::look_for_contracts(const connected_block& b) {
+    auto block = open_block(b.raw);
+    if (!block) return;
+    while (const auto tx = block->next())
+        if (contracts_.contains(tx->id())) network_shown_ = true;
+    keep_network();
+}
+
+/// A contract that is in the mempool, or in a block before the birthday: the node says whether it knows it.  Not one that
+/// its server may never have taken.
+void node::ask_for_contracts() {
+    if (!backend_ || !use_.keeps_birthday) return;
+    constexpr int most = 100;
+    int asked = 0;
+    std::vector<std::uint8_t> memory(wire::max_frame_size);
+    for (const auto& [kind, contract] : {std::pair{record_kind::client_channel, record_kind::client_contract},
+                                         std::pair{record_kind::server_channel, record_kind::server_contract}})
+        for (const txid& id : contracts_) {
+            const auto record = load_record(*store_, kind, id);
+            if (!record || record->closing_height != 0 || record->stage == channel_stage::none ||
+                record->stage == channel_stage::contract_stored)
+                continue;
+            if (const auto stored = store_->get({contract, id}, memory)) broadcast(stored->bytes);
+            if (++asked == most) return;
+        }
+}
+
 /// Not before the node has shown a chain that is long enough for it: a slip of the hand is not to be kept.
 /// A store that does not take it now is asked again: nothing else depends on it before the next start.
 void node::keep_birthday() {
-    if (backend_ && use_.keeps_birthday && caught_up_) network_->keep();
     const auto now = std::chrono::steady_clock::now();
     if (!new_birthday_ || !caught_up_ || now < next_birthday_) return;
     next_birthday_ = now + std::chrono::seconds(60);
     std::array<std::uint8_t, 4> bytes{};
     writer w(bytes);
     w.i32(*new_birthday_);
+    // Nothing replaces what cannot be read, in some stores.
+    if (birthday_is_damaged_ && store_->erase(birthday_id)) birthday_is_damaged_ = false;
     const auto put = store_->put(birthday_id, birthday_version_, w.written());
     // stale_record: another process was faster.
     if (put || put.error().code == errc::stale_record) return new_birthday_.reset();
@@ -172,13 +243,9 @@ void node::keep_birthday() {
 void node::reserve_stored_transactions() {
     std::vector<std::uint8_t> memory(wire::max_frame_size);
     for (const record_kind kind : {record_kind::client_contract, record_kind::server_settlement}) {
-        std::vector<txid> ids;
-        if (!store_->list(kind, [&](const record_id& id) { ids.push_back(id.channel); }))
-            throw store_away{{"--store: " + store_->last_error()}};
-        for (const txid& id : ids) {
+        for (const txid& id : list_all(*store_, kind)) {
             const auto stored = store_->get({kind, id}, memory);
-            if (!stored && stored.error().code == errc::store_failed)
-                throw store_away{{"--store: " + store_->last_error()}};
+            if (!stored && stored.error().code == errc::store_failed) give_up(stored.error());
             if (!stored || !wallet_->reserve_inputs_of(stored->bytes))
                 out_.error("corrupt_record",
                            "a transaction of channel " + text_of(id) + " in the store cannot be read");
@@ -284,9 +351,12 @@ void node::stop() {
 }
 
 void node::on_block(const connected_block& b) {
+    // What the store knows of blocks that a damaged birthday does not let us see is believed.
+    if (!std::exchange(has_begun_, true) && !from_ && hooks_.blocks_passed) hooks_.blocks_passed(0, b.height - 1);
     height_ = b.height;
     median_time_ = b.median_time;
     ++steps_;
+    if (!contracts_.empty() && !network_shown_) look_for_contracts(b);
     if (const auto taken = wallet_->on_block(b); !taken)
         return fail(name(taken.error().code), std::string(taken.error().text) + ": start again");
     if (hooks_.block) hooks_.block(b);
@@ -327,6 +397,10 @@ void node::on_broadcast(const txid& id, broadcast_outcome outcome, std::string_v
         if (outcome != broadcast_outcome::accepted && !reason.empty()) line += " (" + std::string(reason) + ")";
         out_.event(o, line);
     }
+    if (outcome == broadcast_outcome::accepted && contracts_.contains(id)) {
+        network_shown_ = true;
+        keep_network();
+    }
     if (hooks_.broadcast) hooks_.broadcast(id, outcome, reason);
 }
 
@@ -347,12 +421,8 @@ void node::on_node_status(bitcoind::node_status status, const bitcoind::rpc_erro
         case syncing:
             tell("syncing", words);
             if (!regtest_) return;  // a regtest node says so for as long as its last block is old
-            caught_up_ = true;
-            return keep_birthday();
-        case following:
-            tell("following", "the chain is at height " + std::to_string(height_));
-            caught_up_ = true;
-            return keep_birthday();
+            return on_caught_up();
+        case following: tell("following", "the chain is at height " + std::to_string(height_)); return on_caught_up();
         case waiting:
             if (use_.patient) return tell("waiting", words);  // a node that is rebuilding its chain gets there
             tell("waiting", {});
@@ -377,6 +447,7 @@ void node::on_catch_up(std::int32_t height, std::int32_t tip) {
 void node::on_tip(std::int32_t height, unix_time median_time) {
     tip_height_ = height;
     tip_median_time_ = median_time;
+    ++looks_;
 }
 
 /// What they held is lost to the wallet: what it knew of earlier coins may be spent in them.
@@ -384,6 +455,7 @@ void node::on_blocks_passed(std::int32_t first, std::int32_t last) {
     height_ = last;
     ++steps_;
     wallet_->restart_scan();
+    if (hooks_.blocks_passed) hooks_.blocks_passed(first, last);
     if (!told_.is_due("pruned")) return;
     const std::string which = first == last ? "block " + std::to_string(first)
                                             : "blocks " + std::to_string(first) + " to " + std::to_string(last);

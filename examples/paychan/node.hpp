@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <vector>
 
 #include "any_store.hpp"
@@ -80,6 +81,7 @@ struct node_use {
 struct chain_hooks {
     std::function<void(const paychan::connected_block&)> block;
     std::function<void(std::int32_t)> block_disconnected;
+    std::function<void(std::int32_t first, std::int32_t last)> blocks_passed;  // they are not told of
     std::function<void(const paychan::txid&, paychan::broadcast_outcome, std::string_view)> broadcast;
     std::function<void(paychan::fee_rate)> fee_rate;
 };
@@ -104,7 +106,7 @@ public:
             try {
                 const paychan::result<void> done = f();
                 if (done) break;
-                throw store_away{{"--store: " + (store_ ? store_->last_error() : std::string(done.error().text))}};
+                give_up(done.error());
             } catch (const store_away& e) {
                 if (!use_.waits_for_store) throw;
                 wait_for_store(e);
@@ -147,6 +149,8 @@ public:
     /// True when the node has blocks that on_block() has not told of.
     [[nodiscard]] bool is_behind() const { return tip_height_ > height_; }
     [[nodiscard]] paychan::unix_time tip_median_time() const { return tip_median_time_; }  ///< as the node says it
+    /// How often the node has told its tip: the blocks that on_block() tells of then were there at that time.
+    [[nodiscard]] std::uint64_t looks() const { return looks_; }
     [[nodiscard]] bool knows_rate() const { return fixed_rate_ || rate_told_; }
     [[nodiscard]] paychan::fee_rate rate() const { return rate_; }
     [[nodiscard]] std::int32_t height() const { return height_; }
@@ -169,7 +173,14 @@ public:
 private:
     void open_store(const options& o, paychan::network net, const paychan::seed_bytes& seed);
     void wait_for_store(const store_away& why);
-    [[nodiscard]] std::int32_t find_birthday(const options& o);
+    /// Throws store_away, or run_error where waiting does not help.
+    [[noreturn]] void give_up(const paychan::error& e);
+    void list_stored_contracts();
+    void look_for_contracts(const paychan::connected_block& b);
+    void ask_for_contracts();
+    [[nodiscard]] std::optional<std::int32_t> find_birthday(const options& o);
+    void on_caught_up();
+    void keep_network();
     void keep_birthday();
     void fail(std::string_view code, const std::string& text);
     void reserve_stored_transactions();
@@ -203,17 +214,24 @@ private:
     paychan::unix_time median_time_{};
     std::int32_t tip_height_ = -1;
     paychan::unix_time tip_median_time_{};
+    std::uint64_t looks_ = 0;
     std::string trouble_;  // with the node, for people
     hourly told_;
     bool store_was_away_ = false;
     bool caught_up_ = false;
     bool failed_ = false;
     bool stopping_ = false;
-    std::int32_t from_ = 0;                     // the birthday
+    std::optional<std::int32_t> from_ = 0;      // the birthday; none: it is damaged, and the tip takes its place
+    bool has_begun_ = false;                    // with the first block
     std::optional<std::int32_t> new_birthday_;  // to be stored once the chain was followed from there
+    bool birthday_is_damaged_ = false;
     std::chrono::steady_clock::time_point next_birthday_{};
     std::uint64_t birthday_version_ = 0;
-    std::uint64_t steps_ = 0;                                       // of progress
+    // Of a store that does not say its network: until the chain shows one of them, --network may be a slip of the hand.
+    std::set<paychan::txid> contracts_;
+    bool is_new_ = false;         // a store that has never had a channel: there is nothing to be wrong about
+    bool network_shown_ = false;  // by the chain
+    std::uint64_t steps_ = 0;     // of progress
     std::map<paychan::txid, std::vector<std::uint8_t>> under_way_;  // broadcasts whose outcome is awaited
     std::map<paychan::txid, std::vector<std::uint8_t>> unsent_;     // those that reached no network
     // What was reported, so that repetitions are silent.

@@ -98,7 +98,7 @@ private:
 /// Takes payments until Ctrl-C.
 template <class Book, class Server>
 int run(node& n, report& out, serve_events& events, Book& book, Server& server, const std::string& host,
-        const options& o) {
+        book_view<Book>& view, const options& o) {
     server.on_fee_rate(n.rate());
     events.attached = [&](const txid& channel) { return server.is_attached(channel); };
     events.settle = [&](const txid& channel) { return server.settle_attached(channel); };
@@ -124,8 +124,6 @@ int run(node& n, report& out, serve_events& events, Book& book, Server& server, 
               "listening on " + host + ":" + std::to_string(server.port()) + " for new channels of version " +
                   o.versions + ", " + std::to_string(book.size()) +
                   " stored channels; end it with Ctrl-C, and start it again before they expire");
-    book_view view(n, out, book);
-    n.hooks().block = [&](const connected_block& b) { view.on_block(b); };
     n.every_second([&] {
         view.look();
         book.tick(n.clock().now());
@@ -171,7 +169,9 @@ int run_serve(const options& o) {
     if (const auto loaded = book.load(); !loaded) throw run_error{"--store: " + n.store().last_error()};
     events.to_book = [&](const event& e) { book.on_event(e); };
 
-    n.hooks().block = [&](const connected_block& b) { book.on_block(b); };
+    book_view view(n, out, book);
+    n.hooks().block = [&](const connected_block& b) { view.on_block(b); };
+    n.hooks().blocks_passed = [&](std::int32_t first, std::int32_t last) { view.on_blocks_passed(first, last); };
     n.hooks().block_disconnected = [&](std::int32_t height) { book.on_block_disconnected(height); };
     n.hooks().fee_rate = [&](fee_rate rate) { book.on_fee_rate(rate); };
     n.hooks().broadcast = [&](const txid& id, broadcast_outcome how, std::string_view why) {
@@ -179,7 +179,7 @@ int run_serve(const options& o) {
     };
     book.on_fee_rate(n.rate());
     urgent first(
-        n, out, false, [&](const txid& id) { return book.settle(id); }, settings);
+        n, out, false, [&](const txid& id, unix_time now) { return book.settle(id, now); }, settings);
     n.every_second([&] { first.look(); });
     if (!n.catch_up()) return n.stopping() ? exit_done : exit_failed;
     n.count_seen_keys();
@@ -190,7 +190,7 @@ int run_serve(const options& o) {
         asio::tcp_server server(n.io().get_executor(), boost::asio::ip::tcp::endpoint(address, at.port), schemes{},
                                 n.clock(), n.keys(), n.store(), n.wallet(), n, events, tcp,
                                 asio::use_codec<protobuf_codec>{});
-        return run(n, out, events, book, server, at.host, o);
+        return run(n, out, events, book, server, at.host, view, o);
     } catch (const boost::system::system_error& e) {
         throw run_error{"cannot listen on " + o.listen + ": " + e.code().message()};
     }

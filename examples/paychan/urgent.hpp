@@ -1,9 +1,9 @@
 // What is due while the node's blocks are still being read, or do not come: its broadcast does not wait for them.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <functional>
-#include <set>
 #include <vector>
 
 #include "hourly.hpp"
@@ -17,8 +17,8 @@ namespace tool {
 /// this, and know more.
 class urgent {
 public:
-    /// Builds, stores and broadcasts a settlement.
-    using settle_function = std::function<paychan::result<void>(const paychan::txid&)>;
+    /// Builds, stores and broadcasts a settlement, by this time.
+    using settle_function = std::function<paychan::result<void>(const paychan::txid&, paychan::unix_time)>;
 
     /// settle  none: channels that we are paid on are not looked at
     urgent(node& n, report& out, bool refunds, settle_function settle, const paychan::server_settings& settings = {})
@@ -76,7 +76,7 @@ private:
             if (!(settling && settle_) && settlement_deadline(*record, settings_) > soon) continue;
             if (kind == paychan::record_kind::client_channel)
                 duties_.push_back({true, *record, false});
-            else if (settling || record->stage == channel_stage::open)
+            else if (settling || record->stage == channel_stage::open || record->stage == channel_stage::unbacked)
                 duties_.push_back({false, *record, settling});
         }
     }
@@ -109,7 +109,7 @@ private:
                                                     memory_);
             return;
         }
-        if (const auto done = settle_(id); !done) return tell(d, done.error());
+        if (const auto done = settle_(id, latest()); !done) return tell(d, done.error());
         d.settling = true;
         d.sent = stored_id(paychan::record_kind::server_settlement, d);
     }
@@ -123,8 +123,9 @@ private:
 
     void tell(const duty& d, const paychan::error& e) {
         using paychan::errc;
-        // Another process was faster; or the coins for the fee are in blocks that are still to come.
-        if (e.code == errc::stale_record || e.code == errc::insufficient_funds) return;
+        // Another process was faster; the coins for the fee are in blocks that are still to come; or the end was in a block
+        // that has come since the list was made.
+        if (e.code == errc::stale_record || e.code == errc::insufficient_funds || e.code == errc::wrong_state) return;
         const std::string channel = text_of(d.record.terms.contract.id);
         if (!told_.is_due(channel + std::string(name(e.code)))) return;
         out_.error_event({{"event", "error"}, {"code", name(e.code)}, {"explanation", e.text}, {"channel", channel}},

@@ -1,4 +1,6 @@
 // paychan watch: the custodian.  Settles and refunds what is due with no peer connected, until Ctrl-C.
+#include <set>
+
 #include "book_view.hpp"
 #include "channel_events.hpp"
 #include "paychan/book.hpp"
@@ -115,6 +117,10 @@ int run_watch(const options& o) {
         paying_view.on_block(b);
         paid_view.on_block(b);
     };
+    n.hooks().blocks_passed = [&](std::int32_t first, std::int32_t last) {
+        paying_view.on_blocks_passed(first, last);
+        paid_view.on_blocks_passed(first, last);
+    };
     n.hooks().block_disconnected = [&](std::int32_t height) {
         paying.on_block_disconnected(height);
         paid.on_block_disconnected(height);
@@ -126,7 +132,7 @@ int run_watch(const options& o) {
     n.hooks().fee_rate = [&](fee_rate rate) { paid.on_fee_rate(rate); };
     paid.on_fee_rate(n.rate());
     urgent first(
-        n, out, true, [&](const txid& id) { return paid.settle(id); }, settings);
+        n, out, true, [&](const txid& id, unix_time now) { return paid.settle(id, now); }, settings);
     n.every_second([&] { first.look(); });
     if (!n.catch_up()) return n.stopping() ? exit_done : exit_failed;
 

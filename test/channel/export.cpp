@@ -301,9 +301,140 @@ TEST_CASE("a payment that is imported opens a server's channel that did not know
         const auto there = load_record(store, record_kind::server_channel, w.id);
         REQUIRE(there);
         CHECK(there->stage == after);
-        CHECK(there->closing == w.id);
+        CHECK(there->closing == (after == settling ? txid{} : w.id));  // that one is not kept
         CHECK(there->paid() == w.more.record.paid());
     }
+}
+
+namespace {
+
+/// A server's store that has settled: with a record and a settlement that rest on less than the export.
+/// ended  the height of the block that the settlement is in
+void settle_less(memory_store& store, const twice_exported& w, std::int32_t ended = 0) {
+    channel_record known = w.less.record;
+    known.version = 1;
+    known.stage = channel_stage::settling;
+    known.closing.bytes.fill(7);
+    known.closing_height = ended;
+    REQUIRE(store.put({record_kind::server_contract, w.id}, 1, w.contract));
+    REQUIRE(store.put({record_kind::server_channel, w.id}, 1, write_record(known).view()));
+    REQUIRE(store.put({record_kind::server_settlement, w.id}, 1, as_bytes("of less")));
+}
+
+bool has_settlement(memory_store& store, const txid& channel) {
+    bytes memory(max_settlement_size);
+    return store.get({record_kind::server_settlement, channel}, memory).has_value();
+}
+
+}  // namespace
+
+TEST_CASE("a settlement of less than an import shows is not kept: what is sent next rests on the import",
+          "[channel][export]") {
+    twice_exported w(channel_role::server);
+    memory_store store;
+    settle_less(store, w);
+    CHECK(import_channel(store, w.less) == import_outcome::kept);
+    CHECK(has_settlement(store, w.id));
+    CHECK(import_channel(store, w.more) == import_outcome::stored);
+    CHECK_FALSE(has_settlement(store, w.id));
+    const auto there = load_record(store, record_kind::server_channel, w.id);
+    REQUIRE(there);
+    CHECK(there->stage == channel_stage::settling);
+    CHECK(there->closing == txid{});
+    CHECK(there->paid() == w.more.record.paid());
+
+    // The book of a process that starts now.
+    event_log told;
+    server_book book(both_versions{}, store, w.payee.keys, w.payee.wallet, w.payee.network, told);
+    REQUIRE(book.load());
+    book.tick(world_start);
+    bytes memory(max_settlement_size);
+    const auto sent = store.get({record_kind::server_settlement, w.id}, memory);
+    REQUIRE(sent);
+    const auto tx = parse_transaction(sent->bytes);
+    REQUIRE(tx);
+    CHECK(tx->output(0)->value == w.more.record.change);
+    CHECK(load_record(store, record_kind::server_channel, w.id)->closing == tx->id());
+}
+
+TEST_CASE("a better payment on a channel whose end is in a block comes too late, and is there if that block goes",
+          "[channel][export]") {
+    twice_exported w(channel_role::server);
+    memory_store store;
+    settle_less(store, w, 7);
+    CHECK(import_channel(store, w.more) == import_outcome::too_late);
+    const auto there = load_record(store, record_kind::server_channel, w.id);
+    REQUIRE(there);
+    CHECK(there->closing.bytes[0] == 7);
+    CHECK(there->closing_height == 7);
+    CHECK(there->paid() == w.more.record.paid());
+    CHECK_FALSE(has_settlement(store, w.id));
+}
+
+TEST_CASE("an import that is killed anywhere leaves no settlement of less beside a better record, and can be repeated",
+          "[channel][export]") {
+    twice_exported w(channel_role::server);
+    /// Takes so many changes, and then no more.
+    struct dying_store : memory_store {
+        int left = 0;
+        result<void> put(const record_id& id, std::uint64_t v, bytes_view b) {
+            const put_request one{id, v, b};
+            return put_many({&one, 1});
+        }
+        result<void> put_many(std::span<const put_request> batch) {
+            if (left-- <= 0) return fail(errc::store_failed, "killed");
+            return memory_store::put_many(batch);
+        }
+        result<void> erase(const record_id& id) {
+            if (left-- <= 0) return fail(errc::store_failed, "killed");
+            return memory_store::erase(id);
+        }
+    };
+    bool whole = false;
+    int cut = 0;
+    for (; !whole; ++cut) {
+        REQUIRE(cut < 10);
+        dying_store store;
+        settle_less(store, w);
+        store.left = cut;
+        whole = import_channel(store, w.more).has_value();
+        const auto there = load_record(store, record_kind::server_channel, w.id);
+        REQUIRE(there);
+        CHECK(there->stage == channel_stage::settling);
+        if (has_settlement(store, w.id)) CHECK(there->paid() == w.less.record.paid());
+        store.left = 10;
+        CHECK(import_channel(store, w.more) == (whole ? import_outcome::kept : import_outcome::stored));
+        CHECK_FALSE(has_settlement(store, w.id));
+        CHECK(load_record(store, record_kind::server_channel, w.id)->paid() == w.more.record.paid());
+    }
+    CHECK(cut > 2);
+}
+
+TEST_CASE("a settlement of less that another process stores during an import does not stay", "[channel][export]") {
+    twice_exported w(channel_role::server);
+    /// Another process builds the settlement anew just before our write to the record.
+    struct shared_store : memory_store {
+        channel_record other;
+        result<void> put(const record_id& id, std::uint64_t v, bytes_view b) {
+            const put_request one{id, v, b};
+            return put_many({&one, 1});
+        }
+        result<void> put_many(std::span<const put_request> batch) {
+            if (const auto r = std::exchange(other, {}); r.version != 0) {
+                const txid& id = r.terms.contract.id;
+                REQUIRE(memory_store::put({record_kind::server_channel, id}, r.version, write_record(r).view()));
+                REQUIRE(memory_store::put({record_kind::server_settlement, id}, r.version, as_bytes("again of less")));
+            }
+            return memory_store::put_many(batch);
+        }
+    };
+    shared_store store;
+    settle_less(store, w);
+    store.other = load_record(store, record_kind::server_channel, w.id).value();
+    ++store.other.version;
+    CHECK(import_channel(store, w.more) == import_outcome::stored);
+    CHECK_FALSE(has_settlement(store, w.id));
+    CHECK(load_record(store, record_kind::server_channel, w.id)->paid() == w.more.record.paid());
 }
 
 TEST_CASE("an export of other terms than the store's does not touch the channel", "[channel][export]") {

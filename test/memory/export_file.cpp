@@ -330,6 +330,77 @@ TEST_CASE("several processes write into one folder: each is content, and the new
     }
 }
 
+namespace {
+
+/// Files as a killed writer leaves them, and others; all but `fresh` are an hour old.
+struct littered_folder : temporary_folder {
+    std::set<std::string> litter, others;
+    std::string fresh;
+
+    explicit littered_folder(const opening& w) {
+        const auto hex = display(w.id);
+        const std::string name(hex.data(), hex.size()), end = ".0123456789abcdef.new";
+        litter = {name + ".client.channel" + end, name + ".server.channel" + end, name + ".channel" + end};
+        for (const auto role : {channel_role::client, channel_role::server})  // as they are called now
+            litter.insert(detail::unfinished_name(export_file_name(role, w.id)).value());
+        others = {name + ".client.channel.old",
+                  name + ".client.channel.0123456789abcdeg.new",
+                  name + ".client.channel.0123456789abcde.new",
+                  name + ".client.channel.new",
+                  name + ".other.channel" + end,
+                  "0" + name + ".channel" + end,
+                  name.substr(1) + ".channel" + end,
+                  end,
+                  "notes.new"};
+        fresh = name + ".server.channel.fedcba9876543210.new";
+        for (const auto& names : {litter, others})
+            for (const std::string& n : names) {
+                write_file(file(n), "begun");
+                fs::last_write_time(file(n), fs::file_time_type::clock::now() - std::chrono::hours(1));
+            }
+        write_file(file(fresh), "begun");
+        others.insert(fresh);
+    }
+};
+
+}  // namespace
+
+TEST_CASE("what killed writers of export files left is removed, and nothing else", "[memory][export]") {
+    opening w;
+    const littered_folder folder(w);
+    remove_unfinished_exports(folder.path.string());
+    CHECK(names_in(folder.path) == folder.others);
+    remove_unfinished_exports(folder.file("none"));  // as before the first export
+}
+
+TEST_CASE("while another process writes into the folder, unfinished files stay: one may be its own",
+          "[memory][export]") {
+    opening w;
+    const littered_folder folder(w);
+    const auto before = names_in(folder.path);
+    {
+        const detail::open_file other(::open(folder.path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+        REQUIRE(::flock(other.get(), LOCK_EX) == 0);
+        remove_unfinished_exports(folder.path.string());
+        CHECK(names_in(folder.path) == before);
+    }
+    remove_unfinished_exports(folder.path.string());
+    CHECK(names_in(folder.path) == folder.others);
+}
+
+TEST_CASE("a channel that opens clears away what killed writers left beside its file", "[memory][export]") {
+    opening w;
+    const littered_folder folder(w);
+    memory_store inner;
+    exporting_store store(inner, network::regtest, folder.path.string());
+    REQUIRE(store.put({record_kind::chain_position, {}}, 1, as_bytes("1")));
+    CHECK(names_in(folder.path).size() == folder.litter.size() + folder.others.size());
+    REQUIRE(store.put_many(w.batch));
+    auto expected = folder.others;
+    expected.insert(export_file_name(channel_role::client, w.id));
+    CHECK(names_in(folder.path) == expected);
+}
+
 TEST_CASE("a file that cannot be read is not replaced", "[memory][export]") {
     opening w;
     const temporary_folder folder;

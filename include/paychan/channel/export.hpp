@@ -164,10 +164,12 @@ enum class import_outcome : std::uint8_t {
     stored,
     kept,      ///< by the record that is in the store no less was paid: it stays
     repaired,  ///< so too, but its contract or its refund was damaged, and is there again
+    too_late,  ///< more was paid by the file, but what spends the contract is in a block; used only if that block goes
 };
 
 /// Puts into a store what check_export gave.  Of a channel that the store has, a better payment is taken and nothing
-/// else: who was paid more cannot lose by it, and what else the store knows is more than a file can show.
+/// else: who was paid more cannot lose by it, and what else the store knows is more than a file can show.  A settlement
+/// that rests on less is not kept: the book builds it anew.  One that has left already may still be mined.
 /// The channel's key must never be given out again: tell the key store first (seed_keys::saw).
 /// Fails  as the store does; corrupt_record, unknown_format (of the record that is there: it stays).
 template <Store S>
@@ -205,6 +207,7 @@ template <Store S>
     // Last: a record is never there without its transactions.
     const record_id id{client ? record_kind::client_channel : record_kind::server_channel, channel};
     for (int attempt = 1;; ++attempt) {
+        import_outcome outcome = import_outcome::stored;
         const auto there = load_record(store, id.kind, channel);
         if (!there && there.error().code != errc::not_found) return fail(there.error());
         channel_record wanted = e.record;
@@ -222,6 +225,15 @@ template <Store S>
             wanted.signature = e.record.signature;
             // What was paid on was open.
             if (!client && wanted.stage < channel_stage::open) wanted.stage = channel_stage::open;
+            if (!client && wanted.stage == channel_stage::settling) {
+                if (wanted.closing_height == 0)
+                    wanted.closing = {};
+                else
+                    outcome = import_outcome::too_late;
+                // First: a settlement of less beside a better record would be sent, and the next import would find nothing
+                // to do.  An import that is cut off here leaves the payment that was there, to be settled and imported on.
+                PAYCHAN_CHECK(store.erase({record_kind::server_settlement, channel}));
+            }
         }
         // A store takes a later version only of a record that it has.
         channel_record begun = wanted;
@@ -229,7 +241,7 @@ template <Store S>
         const record_buffer begin = write_record(begun), whole = write_record(wanted);
         const std::array both{put_request{id, first, begin.view()}, put_request{id, wanted.version, whole.view()}};
         const auto written = put_all(store, std::span<const put_request>(both).last(first == wanted.version ? 1 : 2));
-        if (written) return import_outcome::stored;
+        if (written) return outcome;
         if (written.error().code != errc::stale_record || attempt == patience) return fail(written.error());
     }
 }

@@ -1,9 +1,11 @@
 // Channels' export files in a folder: written when a channel opens, before its contract leaves; and when somebody asks.
 #pragma once
 
+#include <dirent.h>
 #include <sys/file.h>
 
 #include <cstring>
+#include <ctime>
 #include <memory>
 #include <string>
 
@@ -55,7 +57,46 @@ namespace detail {
     return out + std::string(unfinished);
 }
 
+/// Whether unfinished_name() gave this name, for an export file of this version or of one that knew no roles.
+[[nodiscard]] inline bool is_unfinished_export(std::string_view name) {
+    const auto take = [&name](std::string_view ending) {
+        if (!name.ends_with(ending)) return false;
+        name.remove_suffix(ending.size());
+        return true;
+    };
+    const auto take_hex = [&name](std::size_t digits) {
+        if (name.size() < digits) return false;
+        const auto end = name.substr(name.size() - digits);
+        if (end.find_first_not_of("0123456789abcdef") != std::string_view::npos) return false;
+        name.remove_suffix(digits);
+        return true;
+    };
+    if (!take(unfinished) || !take_hex(16) || !take(".channel.")) return false;
+    if (!take(".client")) (void)take(".server");
+    return take_hex(2 * sizeof(txid)) && name.empty();
+}
+
 }  // namespace detail
+
+/// Removes what writers of export files left when they were killed.  What cannot be removed stays: it does no harm.
+/// Reads all names of the folder: call it once, not with each file.
+inline void remove_unfinished_exports(const std::string& folder) {
+    constexpr std::time_t at_rest = 60;  // [s] some network file systems do not show other machines our lock
+    detail::open_file f(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!f.ok() || ::flock(f.get(), LOCK_EX | LOCK_NB) != 0) return;  // whoever writes now cannot be told from who died
+    const int descriptor = f.get();
+    const std::unique_ptr<DIR, int (*)(DIR*)> names(::fdopendir(descriptor), &::closedir);
+    if (!names) return;
+    f.release();
+    const std::time_t now = std::time(nullptr);
+    while (const dirent* const entry = ::readdir(names.get())) {
+        struct stat about {};
+        if (detail::is_unfinished_export(entry->d_name) &&
+            ::fstatat(descriptor, entry->d_name, &about, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(about.st_mode) &&
+            about.st_mtime < now - at_rest)
+            ::unlinkat(descriptor, entry->d_name, 0);
+    }
+}
 
 /// Writes a channel's file, mode 0600; it is on disk when this returns.  A file of a better record is left alone, and so
 /// is a newer paychan's.
@@ -195,6 +236,7 @@ private:
         const put_request* const record = part(record_kind::client_channel);
         if (refund == nullptr || record == nullptr)
             return fail(errc::invalid_argument, "a contract is stored with its record and its refund");
+        if (!std::exchange(tidied_, true)) remove_unfinished_exports(folder_);
         channel_export e{net_, channel_role::client, {}, contract->bytes, refund->bytes};
         PAYCHAN_TRY(e.record, read_record(record->bytes));
         const auto saved = save_export(folder_, e, file_error_);
@@ -207,6 +249,7 @@ private:
     network net_;
     std::string folder_;
     std::string file_error_;
+    bool tidied_ = false;
 };
 
 }  // namespace paychan

@@ -5,7 +5,8 @@ const path = require('path');
 const {execFileSync} = require('child_process');
 const {createHash} = require('crypto');
 const {checkSettlement, checkRefund} = require('../harness/scripts');
-const {replaced, deserted, paid} = require('../harness/world');
+const {proxy} = require('../harness/proxy');
+const {replaced, deserted, paid, world} = require('../harness/world');
 
 const sha256 = (b) => createHash('sha256').update(b).digest();
 
@@ -99,14 +100,15 @@ async function wrongNetwork(ctx) {
   // A store of before: it does not know its network, until a node has confirmed it.  `channels` and `balance` write nothing.
   sql(ctx.path('client.db'), 'DELETE FROM record WHERE kind = 9');
   const later = ctx.path('later');
-  const refused = await ctx.run(exportArgs(w.store('client'), later).filter((a) => a !== '--json'), {code: 1});
-  ctx.assert.match(refused.stderr, /which network/);
+  const doubted = await ctx.run(exportArgs(w.store('client'), later));
+  ctx.assert.equal(doubted.all('exported')[0].warning, 'unproven network');
+  ctx.assert.match(doubted.stderr, /WARNING: unproven network: .*\. The files say regtest/);
   ctx.assert.equal((await ctx.tool('refund', ...replaced(w.client, '--network', 'testnet'), '--birthday', 0).exit()).code, 1, 'not of this node');
   await ctx.run(['balance', ...w.client]);
-  await ctx.run(exportArgs(w.store('client'), later), {code: 1});
-  ctx.assert.ok(!fs.existsSync(later));
+  ctx.assert.equal((await ctx.run(exportArgs(w.store('client'), later))).all('exported')[0].warning, 'unproven network');
   await ctx.run(['refund', ...w.client], {code: 3});
-  await ctx.run(exportArgs(w.store('client'), later));
+  const known = await ctx.run(exportArgs(w.store('client'), later));
+  ctx.assert.deepEqual([known.all('exported')[0].warning, known.stderr], [undefined, '']);
   // And an import tells the store, too.
   const store = `sqlite:${ctx.path('new.db')}`;
   await importOne(ctx, 'client', store, fileOf(later, channel, 'client'));
@@ -242,6 +244,96 @@ async function atTheSameTime(ctx) {
   }
 }
 
+/** A node is gone, or never was; and the store says nothing that can be read of its network. */
+async function withoutNode(ctx) {
+  const w = await world(ctx);
+  const printing = replaced(w.server, '--chain', 'print:');
+  const server = ctx.tool('serve', '--listen', `127.0.0.1:${w.port}`, ...printing);
+  await server.event('listening');
+  const {opened: {channel}} = await w.pay(long);
+  await server.kill('SIGKILL');
+  const [record] = await w.channels('server');
+  await ctx.run(['settle', ...printing], {code: 3});
+  const folder = ctx.path('exports');
+  const done = await ctx.run(exportArgs(w.store('server'), folder));
+  ctx.assert.deepEqual(done.all('exported'), [{event: 'exported', role: 'server', channel, file: fileOf(folder, channel, 'server'),
+    result: 'written', network: 'regtest', warning: 'unproven network'}]);
+  ctx.assert.match(done.stderr, /WARNING: unproven network/);
+  // In a file store the record of the network can be damaged, and nothing else.
+  const store = `file:${ctx.path('folder')}`;
+  await importOne(ctx, 'server', store, fileOf(folder, channel, 'server'));
+  const network = path.join(ctx.path('folder'), fs.readdirSync(ctx.path('folder')).find((f) => f.startsWith('9-')));
+  const bytes = fs.readFileSync(network);
+  bytes[bytes.length - 5] ^= 1;
+  fs.writeFileSync(network, bytes);
+  const again = await ctx.run(exportArgs(store, ctx.path('again')));
+  ctx.assert.equal(again.all('exported')[0].warning, 'unproven network');
+  const lost = `sqlite:${ctx.path('new.db')}`;
+  ctx.assert.equal((await importOne(ctx, 'server', lost, fileOf(ctx.path('again'), channel, 'server'))).result, 'stored');
+  await w.node.mine(1);
+  await ctx.run(['settle', '--all', ...replaced(w.server, '--store', lost)]);
+  const txid = await inMempool(ctx, w, channel);
+  await checkSettlement(ctx, w.node, await w.mined(txid), record, 300000 - record.paid, record.paid);
+}
+
+/** An old store that has settled what it knew, and then gets a better payment. */
+async function settledLess(ctx, late) {
+  const {w, server, channel} = await paid(ctx, {pay: long});
+  const [less] = await w.channels('server');
+  await ctx.run(exportArgs(w.store('server'), ctx.path('early')));
+  await w.pay(long);
+  await server.kill('SIGKILL');
+  await w.node.mine(1);
+  const [more] = await w.channels('server');
+  ctx.assert.ok(more.paid > less.paid);
+  await ctx.run(exportArgs(w.store('server'), ctx.path('late')));
+  const old = `sqlite:${ctx.path('old.db')}`;
+  await importOne(ctx, 'server', old, fileOf(ctx.path('early'), channel, 'server'));
+  const args = replaced(w.server, '--store', old);
+  if (late) {
+    await ctx.run(['settle', '--all', ...args]);
+    const first = await inMempool(ctx, w, channel);
+    await w.node.mine(1);
+    await ctx.run(['settle', ...args]);
+    const [before] = (await ctx.run(['channels', '--store', old, '--json'])).all('channel');
+    ctx.assert.deepEqual([before.closing, before.closing_height], [first, await w.node.height()]);
+    const file = fileOf(ctx.path('late'), channel, 'server');
+    const tool = await ctx.run(importArgs(ctx, 'server', old, file), {code: 1});
+    ctx.assert.equal(tool.all('imported')[0].result, 'too_late');
+    // What is in the block stays, unless the block goes.
+    await ctx.run(['settle', ...args]);
+    const [now] = (await ctx.run(['channels', '--store', old, '--json'])).all('channel');
+    ctx.assert.deepEqual([now.closing, now.closing_height], [first, before.closing_height]);
+    ctx.assert.deepEqual(await w.node.call('getrawmempool'), []);
+    return;
+  }
+  const {url, close} = await proxy(w.node, (call) => call.method === 'sendrawtransaction' ? 503 : undefined);
+  ctx.own({kill: async () => close(), tail: () => 'proxy'});
+  await ctx.run(['settle', '--all', ...replaced(args, '--chain', `rpc:${url}`)], {code: 1});
+  const [before] = (await ctx.run(['channels', '--store', old, '--json'])).all('channel');
+  ctx.assert.equal(before.stage, 'settling');
+  const imported = await importOne(ctx, 'server', old, fileOf(ctx.path('late'), channel, 'server'));
+  ctx.assert.deepEqual([imported.result, imported.settles, imported.discarded], ['stored', true, before.closing]);
+  await ctx.run(['settle', ...args]);
+  const txid = await inMempool(ctx, w, channel);
+  await checkSettlement(ctx, w.node, await w.mined(txid), more, 300000 - more.paid, more.paid);
+}
+
+/** An export that is killed leaves a file that the next one removes. */
+async function killedExport(ctx) {
+  const {w, channel} = await deserted(ctx, {pay: long});
+  const folder = ctx.path('exports');
+  fs.mkdirSync(folder);
+  const left = [`${channel}.server.channel.0123456789abcdef.new`, `${channel}.client.channel.fedcba9876543210.new`];
+  const hourAgo = Date.now() / 1000 - 3600;
+  for (const name of [...left, 'notes.new']) {
+    fs.writeFileSync(path.join(folder, name), 'begun');
+    fs.utimesSync(path.join(folder, name), hourAgo, hourAgo);
+  }
+  await ctx.run(exportArgs(w.store('server'), folder));
+  ctx.assert.deepEqual(fs.readdirSync(folder).sort(), [`${channel}.server.channel`, 'notes.new'].sort());
+}
+
 module.exports = [
   {name: 'backup: both sides export into one folder, and each comes back from its own file', run: oneFolder},
   {name: 'backup: a store knows its network, and no other gets into a file', run: wrongNetwork},
@@ -249,4 +341,8 @@ module.exports = [
   {name: 'backup: a version 1 server\'s file with an expiry that is too late is settled at once', run: lateExpiry},
   {name: 'backup: a damaged store replaces no good file, and a good file mends it', run: damagedStore},
   {name: 'backup: several exports into one folder at a time leave the newest', run: atTheSameTime},
+  {name: 'backup: with no node at all, channels are exported under a warning, and come home', run: withoutNode},
+  {name: 'backup: a better payment takes the place of a stored settlement of less', run: (ctx) => settledLess(ctx, false)},
+  {name: 'backup: a better payment after the end comes too late, and says so', run: (ctx) => settledLess(ctx, true)},
+  {name: 'backup: what a killed export left is removed by the next', run: killedExport},
 ];

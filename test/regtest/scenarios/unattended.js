@@ -1,6 +1,7 @@
 // Nobody looks: nodes that hold blocks back or have deleted them, stores that are away, full or damaged, and the exit status that tells.
 'use strict';
 const fs = require('fs');
+const http = require('http');
 const path = require('path');
 const {execFileSync} = require('child_process');
 const {Postgres} = require('../harness/postgres');
@@ -226,6 +227,158 @@ async function exportFolders(ctx) {
   ctx.assert.equal(fs.readdirSync(ctx.path('good')).length, 1);
 }
 
+/** Channels whose contract the network refused once, and took later. */
+async function unbacked(ctx) {
+  const {w, server, channel} = await paid(ctx, channelOf);
+  await server.kill('SIGKILL');
+  const {url, close} = await proxy(w.node, ({method}) => method === 'sendrawtransaction' ? {code: -26, message: 'mempool min fee not met'} : undefined);
+  ctx.own({kill: async () => close(), tail: () => 'a proxy that refuses'});
+  const refused = ctx.tool('watch', ...replaced(w.server, '--chain', `rpc:${url}`));
+  await ctx.eventually('unbacked', async () => (await w.channels('server'))[0].stage === 'unbacked');
+  await refused.kill('SIGKILL');
+  await w.node.mine(1);
+  ctx.assert.equal((await w.node.transaction(channel)).confirmations, 1);
+  const [record] = await w.channels('server');
+  const front = await without(ctx, w, [3], 503);
+  await w.node.passTime(record.expiry - 7000);
+  const tool = ctx.tool('watch', '--until-idle', ...front.args('server'));
+  const {txid} = await taken(tool, channel);
+  await checkSettlement(ctx, w.node, await w.mined(txid), record, 300000 - record.paid, record.paid);
+  ctx.assert.ok(!tool.events.some((e) => e.event === 'watching'), 'the chain is not read yet');
+  front.held = false;
+  ctx.assert.equal((await tool.exit()).code, 0);
+  ctx.assert.deepEqual(tool.all('error'), []);
+}
+
+/** The end of a channel that the store knows, in a block that the node has deleted since. */
+async function prunedEnd(ctx) {
+  const {w, channel} = await deserted(ctx, channelOf);
+  const settled = await ctx.run(['settle', '--all', ...w.server]);
+  const {txid} = settled.all('settled')[0];
+  await w.mined(txid);
+  const ends = {};
+  for (const [command, side] of [['settle', 'server'], ['refund', 'client']]) {
+    await ctx.run([command, ...w[side]]);
+    [ends[side]] = await w.channels(side);
+    ctx.assert.deepEqual([ends[side].channel, ends[side].closing, ends[side].closing_height], [channel, txid, await w.node.height()]);
+  }
+  const front = await without(ctx, w, [...Array(await w.node.height() + 1).keys()], {code: -1, message: 'Block not available (pruned data)'});
+  await w.node.passTime(ends.client.expiry + 600);
+  for (const side of ['client', 'server']) {
+    const tool = ctx.tool('watch', '--until-idle', ...front.args(side));
+    ctx.assert.equal((await tool.exit()).code, 0, 'nothing is left to do');
+    ctx.assert.deepEqual([...tool.all('broadcast'), ...tool.all('error')], []);
+    ctx.assert.deepEqual(await w.channels(side), [ends[side]]);
+  }
+  await w.node.mine(100);
+  for (const side of ['client', 'server']) {
+    await ctx.run([side === 'client' ? 'refund' : 'settle', ...front.args(side)]);
+    ctx.assert.deepEqual(await w.channels(side), [], 'it is buried');
+  }
+}
+
+/** A block is held back, and no settlement can be written: it leaves all the same in the last hour. */
+async function heldBackOnFullDisk(ctx) {
+  const {w, channel} = await deserted(ctx, channelOf);
+  const [record] = await w.channels('server');
+  const store = await intoFolder(ctx, w, 'server');
+  await ctx.run(['settle', ...replaced(w.server, '--store', store)], {code: 3});
+  const front = await without(ctx, w, [3], 503);
+  await w.node.passTime(record.expiry - 1500);
+  const under = ['bash', '-c', 'trap "" XFSZ; ulimit -f 0; exec "$0" "$@"'];
+  const args = ['watch', ...replaced(front.args('server'), '--store', store)].map(String);
+  const tool = ctx.own(new Tool(args, {cwd: ctx.folder, under}));
+  const {txid} = await taken(tool, channel);
+  await checkSettlement(ctx, w.node, await w.mined(txid), record, 300000 - record.paid, record.paid);
+}
+
+/** A file store with what the side's store has, by export and import. */
+async function intoFolder(ctx, w, side) {
+  const store = `file:${ctx.path('folder')}`;
+  await ctx.run(['export', '--store', w.store(side), '--network', 'regtest', '--all', '--to', ctx.path('files'), '--json']);
+  const files = fs.readdirSync(ctx.path('files')).map((f) => path.join(ctx.path('files'), f));
+  await ctx.run(['import', '--store', store, '--network', 'regtest', '--seed', ctx.path(`${side}.seed`), '--json', ...files]);
+  return store;
+}
+
+/** What the store says of its network and its birthday is damaged: told, repaired, and no reason to leave money out. */
+async function damagedHousekeeping(ctx) {
+  const {w, channel} = await deserted(ctx, channelOf);
+  const [record] = await w.channels('server');
+  const store = await intoFolder(ctx, w, 'server');
+  const server = replaced(w.server, '--store', store);
+  await ctx.run(['settle', ...server], {code: 3});
+  const zeros = '0'.repeat(64);
+  const files = [8, 9].map((kind) => path.join(ctx.path('folder'), `${kind}-${zeros}.record`));
+  for (const file of files) {
+    const bytes = fs.readFileSync(file);
+    bytes[bytes.length - 5] ^= 1;
+    fs.writeFileSync(file, bytes);
+  }
+  await w.node.passTime(record.expiry - 7000);
+  const tool = ctx.tool('watch', '--until-idle', ...server);
+  const {txid} = await taken(tool, channel);
+  await checkSettlement(ctx, w.node, await w.mined(txid), record, 300000 - record.paid, record.paid);
+  ctx.assert.equal((await tool.exit()).code, 0);
+  const told = tool.all('error');
+  ctx.assert.deepEqual(told.map((e) => e.code), ['corrupt_record', 'corrupt_record']);
+  ctx.assert.match(told[0].explanation, /9-0+\.record.*--network is taken at its word/);
+  ctx.assert.match(told[1].explanation, /8-0+\.record.*going on from block 0/);
+  ctx.assert.deepEqual((await ctx.run(['settle', ...server])).all('error'), [], 'repaired');
+  await ctx.run(['settle', ...replaced(server, '--network', 'testnet')], {code: 2});
+  // The same of a store that gives the bytes as they are.
+  change(ctx.path('server.db'), "UPDATE record SET bytes = x'0102' WHERE kind IN (8, 9)");
+  ctx.assert.equal((await ctx.run(['settle', ...w.server])).all('error').length, 2);
+  ctx.assert.deepEqual((await ctx.run(['settle', ...w.server])).all('error'), [], 'repaired');
+  await ctx.run(['settle', ...replaced(w.server, '--network', 'testnet')], {code: 2});
+}
+
+/** The node as one of another network. */
+async function renamed(ctx, node, chain) {
+  const server = http.createServer((request, response) => {
+    const onward = http.request({host: '127.0.0.1', port: node.rpcport, method: 'POST', path: '/', agent: false, headers: request.headers}, (from) => {
+      let text = '';
+      from.on('data', (piece) => { text += piece; });
+      from.on('end', () => {
+        text = text.replace('"chain":"regtest"', `"chain":"${chain}"`);
+        response.writeHead(from.statusCode, {'content-type': 'application/json', 'content-length': Buffer.byteLength(text)});
+        response.end(text);
+      });
+    });
+    onward.on('error', () => request.socket.destroy());
+    request.pipe(onward);
+  });
+  const port = await new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(server.address().port)));
+  server.unref();
+  ctx.own({kill: async () => server.close(), tail: () => 'a node by another name'});
+  return `rpc:${node.url.replace(/:[0-9]+$/, `:${port}`)}`;
+}
+
+/** A store of before, that does not say its network, meets a node of another one: that is not kept. */
+async function slipOfNetwork(ctx) {
+  const {w, channel} = await deserted(ctx, channelOf);
+  const [record] = await w.channels('server');
+  const other = await ctx.node();
+  await other.mine(20);
+  const testnet = (side) => replaced(replaced(w[side], '--network', 'testnet'), '--chain', testnet.chain);
+  testnet.chain = await renamed(ctx, other, 'test');
+  const commands = [['settle', 'server'], ['refund', 'client']];
+  for (const [command, side] of commands) {
+    change(ctx.path(`${side}.db`), "DELETE FROM record WHERE kind = 9; UPDATE record SET bytes = x'0102' WHERE kind = 8");
+    const slip = await ctx.run([command, ...testnet(side)], {code: 3});
+    // Without a birthday the tip is where it begins.
+    ctx.assert.match(slip.all('error')[0].explanation, /--birthday HEIGHT mends it/);
+    ctx.assert.equal(slip.all('waiting')[0].channel, channel);
+  }
+  for (const [command, side] of commands) {
+    await ctx.run([command, ...w[side]], {code: 3});
+    ctx.assert.match((await ctx.run([command, ...testnet(side)], {code: 2})).stderr, /channels of regtest/, 'the chain has shown it');
+  }
+  const settled = await ctx.run(['settle', '--all', ...w.server]);
+  const tx = await w.mined(settled.all('settled')[0].txid);
+  await checkSettlement(ctx, w.node, tx, record, 300000 - record.paid, record.paid);
+}
+
 async function damagedStore(ctx) {
   const {w} = await deserted(ctx, channelOf);
   change(ctx.path('server.db'), 'PRAGMA user_version = 0');
@@ -243,6 +396,11 @@ module.exports = [
   {name: 'watch: a refund reaches a node whose new blocks do not come', run: heldBackLater},
   {name: 'watch: what is not due stays at home while a block is held back', run: notDue},
   {name: 'a node that has deleted old blocks: watch, settle and refund go on behind them', run: pruned},
+  {name: 'watch: a channel that was unbacked is settled while an early block is held back', run: unbacked},
+  {name: 'watch: a full disk and a block that is held back keep no settlement at home in the last hour', run: heldBackOnFullDisk},
+  {name: 'an end that the store knows, in blocks that the node has deleted, is an end', run: prunedEnd},
+  {name: 'a damaged network or birthday is told and repaired, and money comes home', run: damagedHousekeeping},
+  {name: 'a store that does not say its network is not bound to a wrong one by a slip of the hand', run: slipOfNetwork},
   {name: 'watch: a record that cannot be read is told once, and is no success', run: unreadable},
   {name: 'watch waits for a database that is down at the start', run: noDatabaseAtStart},
   {name: 'watch: a disk without room for the birthday holds no refund up', run: fullDisk},
