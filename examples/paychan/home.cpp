@@ -80,6 +80,17 @@ int finish(node& n, report& out, const listener& heard, bool delivered, record_k
     return waiting == 0 ? exit_done : exit_not_due;
 }
 
+/// The book hears of the chain, and of how broadcasts end.  It must outlive the node's loop.
+template <class Book>
+void follow(node& n, Book& book) {
+    n.hooks().block = [&book](const connected_block& b) { book.on_block(b); };
+    n.hooks().blocks_passed = [&book](std::int32_t first, std::int32_t last) { book.on_blocks_passed(first, last); };
+    n.hooks().block_disconnected = [&book](std::int32_t height) { book.on_block_disconnected(height); };
+    n.hooks().broadcast = [&book](const txid& id, broadcast_outcome how, std::string_view why) {
+        book.on_broadcast(id, how, why);
+    };
+}
+
 }  // namespace
 
 int run_settle(const options& o) {
@@ -89,12 +100,7 @@ int run_settle(const options& o) {
     server_settings settings;
     server_book book(schemes{}, n.store(), n.keys(), n.wallet(), n, heard, settings);
     if (const auto loaded = book.load(); !loaded) throw run_error{"--store: " + n.store().last_error()};
-    n.hooks().block = [&](const connected_block& b) { book.on_block(b); };
-    n.hooks().blocks_passed = [&](std::int32_t first, std::int32_t last) { book.on_blocks_passed(first, last); };
-    n.hooks().block_disconnected = [&](std::int32_t height) { book.on_block_disconnected(height); };
-    n.hooks().broadcast = [&](const txid& id, broadcast_outcome how, std::string_view why) {
-        book.on_broadcast(id, how, why);
-    };
+    follow(n, book);
     n.hooks().fee_rate = [&](fee_rate rate) { book.on_fee_rate(rate); };
     book.on_fee_rate(n.rate());
     urgent first(
@@ -134,12 +140,7 @@ int run_refund(const options& o) {
     listener heard{out};
     client_book book(n.store(), n, heard);
     if (const auto loaded = book.load(); !loaded) throw run_error{"--store: " + n.store().last_error()};
-    n.hooks().block = [&](const connected_block& b) { book.on_block(b); };
-    n.hooks().blocks_passed = [&](std::int32_t first, std::int32_t last) { book.on_blocks_passed(first, last); };
-    n.hooks().block_disconnected = [&](std::int32_t height) { book.on_block_disconnected(height); };
-    n.hooks().broadcast = [&](const txid& id, broadcast_outcome how, std::string_view why) {
-        book.on_broadcast(id, how, why);
-    };
+    follow(n, book);
     urgent first(n, out, true, {});
     n.every_second([&] { first.look(); });
     if (!n.catch_up()) return exit_failed;
