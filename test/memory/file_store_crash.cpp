@@ -8,7 +8,7 @@
 #include <random>
 
 #include "../conformance/store.hpp"
-#include "../support/process.hpp"
+#include "../support/writer_process.hpp"
 #include "paychan/memory/file_store.hpp"
 
 using namespace paychan;
@@ -228,37 +228,17 @@ TEST_CASE("file_store has every put that returned, and no half of a batch, where
 // A kill leaves the page cache alone, so this shows atomicity and order; the test above is about the disk.
 TEST_CASE("file_store has every put that returned, and no half of a batch, after kill -9", "[memory][store]") {
     const temporary_folder folder;
+    const auto open = [&] { return file_store(folder.file()); };
+    const twin_records twins{a, b, content_of};
     std::uint64_t last = 0;
     for (int round = 0; round < 6; ++round) {
-        child writer([&](int channel) {
-            file_store store(folder.file());
-            if (!store.status()) ::_exit(1);
-            for (std::uint64_t v = last + 1;; ++v) {
-                const bytes content = content_of(v);
-                const std::array both{put_request{a, v, content}, put_request{b, v, content}};
-                if (!store.put_many(both)) ::_exit(2);
-                tell(channel, v);
-            }
-        });
-        std::uint64_t told = 0;
-        for (int i = 0; i < 5 + 15 * round; ++i) {
-            const auto v = writer.next<std::uint64_t>();
-            REQUIRE(v);
-            told = *v;
-        }
-        ::kill(writer.pid, SIGKILL);
-        while (const auto v = writer.next<std::uint64_t>()) told = *v;
+        child writer([&](int channel) { twins.write_on(open, last, channel); });
+        const auto told = twins.end_after(writer, 5 + 15 * round, [&] { ::kill(writer.pid, SIGKILL); });
         CHECK(writer.end() == -1);
 
-        file_store store(folder.file());
+        auto store = open();
         REQUIRE(store.status());
-        const auto in_a = fetch(store, a);
-        REQUIRE(in_a);
-        CHECK(in_a->version >= told);
-        CHECK(in_a->version <= told + 1);
-        CHECK(in_a->content == content_of(in_a->version));
-        CHECK(fetch(store, b) == *in_a);
-        last = in_a->version;
+        last = twins.check_whole(store, told);
     }
 }
 

@@ -1,82 +1,43 @@
 // postgres_store between processes: two servers, a server that is killed, and a database that crashes.
 #include <random>
 
+#include "../support/writer_process.hpp"
 #include "support.hpp"
 
 using namespace paychan;
 using namespace paychan::postgres_test;
 
-namespace {
-
-/// Writes both records again and again, and tells each version that was committed.
-void write_on(const std::string& connection, std::uint64_t last, int channel) {
-    postgres_store store(connection);
-    if (!store.status()) ::_exit(1);
-    for (std::uint64_t v = last + 1;; ++v) {
-        const bytes content = content_of(v);
-        const std::array both{put_request{a, v, content}, put_request{b, v, content}};
-        if (!store.put_many(both)) ::_exit(2);
-        tell(channel, v);
-    }
-}
-
-/// The version of both records, after checking that they are whole and equal.
-std::uint64_t check_whole(postgres_store& store) {
-    const auto in_a = fetch(store, a);
-    CAPTURE(store.last_error());
-    REQUIRE(in_a);
-    CHECK(in_a->content == content_of(in_a->version));
-    CHECK(fetch(store, b) == *in_a);
-    return in_a->version;
-}
-
-}  // namespace
-
 TEST_CASE("postgres_store has every put that returned, and no half of a batch, after kill -9", "[postgres][store]") {
     const schema s;
+    const auto open = [&] { return postgres_store(s.connection()); };
+    const twin_records twins{a, b, content_of};
     std::uint64_t last = 0;
     for (int round = 0; round < 6; ++round) {
-        child writer([&](int channel) { write_on(s.connection(), last, channel); });
-        std::uint64_t told = 0;
-        for (int i = 0; i < 5 + 7 * round; ++i) {
-            const auto v = writer.next<std::uint64_t>();
-            REQUIRE(v);
-            told = *v;
-        }
-        ::kill(writer.pid, SIGKILL);
-        while (const auto v = writer.next<std::uint64_t>()) told = *v;
+        child writer([&](int channel) { twins.write_on(open, last, channel); });
+        const auto told = twins.end_after(writer, 5 + 7 * round, [&] { ::kill(writer.pid, SIGKILL); });
         CHECK(writer.end() == -1);
 
-        postgres_store store(s.connection());
-        last = check_whole(store);
-        CHECK(last >= told);
-        CHECK(last <= told + 1);
+        auto store = open();
+        last = twins.check_whole(store, told);
     }
 }
 
 TEST_CASE("postgres_store has every put that returned after the database crashed, and goes on", "[postgres][store]") {
     const schema s;
+    const auto open = [&] { return postgres_store(s.connection()); };
+    const twin_records twins{a, b, content_of};
     database& db = database::get();
     postgres_store survivor(s.connection(), store_access::create, 2000);
     std::uint64_t last = 0;
     for (int round = 0; round < 3; ++round) {
-        child writer([&](int channel) { write_on(s.connection(), last, channel); });
-        std::uint64_t told = 0;
-        for (int i = 0; i < 10 + 7 * round; ++i) {
-            const auto v = writer.next<std::uint64_t>();
-            REQUIRE(v);
-            told = *v;
-        }
-        db.stop();
-        while (const auto v = writer.next<std::uint64_t>()) told = *v;
+        child writer([&](int channel) { twins.write_on(open, last, channel); });
+        const auto told = twins.end_after(writer, 10 + 7 * round, [&] { db.stop(); });
         CHECK(writer.end() == 2);  // its put failed
         CHECK(code_of(survivor.put(a, last + 1000, {})) == errc::store_failed);
         CHECK(survivor.last_error().starts_with("PostgreSQL database postgres: the database cannot be reached: "));
         CHECK(code_of(postgres_store(s.connection()).status()) == errc::store_failed);  // down at start
         db.start();
-        last = check_whole(survivor);
-        CHECK(last >= told);
-        CHECK(last <= told + 1);
+        last = twins.check_whole(survivor, told);
         CHECK(survivor.put(id_of(record_kind::server_settlement, 3), last, {}));
     }
 }

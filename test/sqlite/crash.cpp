@@ -4,6 +4,7 @@
 
 #include <csignal>
 
+#include "../support/writer_process.hpp"
 #include "support.hpp"
 
 using namespace paychan;
@@ -105,37 +106,17 @@ TEST_CASE("sqlite_store syncs its folder also when another process made the file
 // A kill leaves the page cache alone, so this shows atomicity and order; the test above shows that each put syncs.
 TEST_CASE("sqlite_store has every put that returned, and no half of a batch, after kill -9", "[sqlite][store]") {
     const temporary_folder folder;
+    const auto open = [&] { return sqlite_store(folder.file()); };
+    const twin_records twins{a, b, content_of};
     std::uint64_t last = 0;
     for (int round = 0; round < 8; ++round) {
-        child writer([&](int channel) {
-            sqlite_store store(folder.file());
-            if (!store.status()) ::_exit(1);
-            for (std::uint64_t v = last + 1;; ++v) {
-                const bytes content = content_of(v);
-                const std::array both{put_request{a, v, content}, put_request{b, v, content}};
-                if (!store.put_many(both)) ::_exit(2);
-                tell(channel, v);
-            }
-        });
-        std::uint64_t told = 0;
-        for (int i = 0; i < 5 + 7 * round; ++i) {
-            const auto v = writer.next<std::uint64_t>();
-            REQUIRE(v);
-            told = *v;
-        }
-        ::kill(writer.pid, SIGKILL);
-        while (const auto v = writer.next<std::uint64_t>()) told = *v;
+        child writer([&](int channel) { twins.write_on(open, last, channel); });
+        const auto told = twins.end_after(writer, 5 + 7 * round, [&] { ::kill(writer.pid, SIGKILL); });
         CHECK(writer.end() == -1);
 
-        sqlite_store store(folder.file());
+        auto store = open();
         REQUIRE(store.status());
-        const auto in_a = fetch(store, a);
-        REQUIRE(in_a);
-        CHECK(in_a->version >= told);
-        CHECK(in_a->version <= told + 1);
-        CHECK(in_a->content == content_of(in_a->version));
-        CHECK(fetch(store, b) == *in_a);
-        last = in_a->version;
+        last = twins.check_whole(store, told);
     }
 }
 
