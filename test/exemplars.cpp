@@ -102,6 +102,16 @@ struct batch_store : store {
     result<void> put_many(std::span<const put_request>) { return fail(errc::store_failed, "no disk"); }
 };
 static_assert(BatchStore<batch_store>);
+static_assert(!ScanStore<batch_store>);  // a start then asks for each record by its name
+
+struct scan_store : store {
+    /// In the order of the names' bytes, from the first above `after` on, until f returns false.  Any callable.
+    template <class F>
+    result<void> scan(record_kind, const std::optional<txid>& /*after*/, F&&) {
+        return {};
+    }
+};
+static_assert(ScanStore<scan_store>);
 
 struct store_without_put : store {
     result<void> put(const record_id&, std::uint64_t, bytes_view) = delete;
@@ -195,6 +205,43 @@ struct broadcaster_that_answers_at_once {
     result<void> broadcast(bytes_view) { return {}; }  // it would have to block
 };
 static_assert(!Broadcaster<broadcaster_that_answers_at_once>);
+
+// ---- ChainListener
+// --------------------------------------------------------------------------------------------------------------------
+
+struct chain_listener {
+    static constexpr chain_turn chain_order = chain_turn::others;
+
+    /// Take what you need by match(), and pass over the rest.  Blocks come again after a restart.  Do not throw.
+    void on_chain(const chain_event& e) {
+        match(e, [this](const connected_block& b) { height = b.height; });
+    }
+
+    std::int32_t height = 0;
+};
+static_assert(ChainListener<chain_listener>);
+
+struct chain_listener_without_a_turn {
+    void on_chain(const chain_event&) {}
+};
+struct chain_listener_of_blocks : chain_listener {
+    void on_chain(const connected_block&) {}
+};
+static_assert(!ChainListener<chain_listener_without_a_turn>);
+static_assert(!ChainListener<chain_listener_of_blocks>);
+
+// ---- ChainSource
+// --------------------------------------------------------------------------------------------------------------------
+
+struct chain_source : broadcaster {
+    /// Remember it and return: blocks are told later, from your loop.
+    void follow(const chain_position& /*from*/, std::optional<std::int32_t> /*first*/) {}
+
+    /// Of the last block that all listeners were told of.
+    [[nodiscard]] chain_position position() const { return {}; }
+};
+static_assert(ChainSource<chain_source>);
+static_assert(!ChainSource<broadcaster>);
 
 // ---- Codec
 // --------------------------------------------------------------------------------------------------------------------

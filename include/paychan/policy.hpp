@@ -4,10 +4,13 @@
 #include <concepts>
 #include <optional>
 #include <span>
+#include <string_view>
+#include <variant>
 
 #include "paychan/bitcoin/fee.hpp"
 #include "paychan/bitcoin/script.hpp"
 #include "paychan/bitcoin/transaction.hpp"
+#include "paychan/core/bounded_list.hpp"
 #include "paychan/core/bytes.hpp"
 #include "paychan/core/result.hpp"
 #include "paychan/core/satoshi.hpp"
@@ -87,8 +90,12 @@ enum class record_kind : std::uint8_t {
     server_contract = 5,    ///< the contract transaction; never changes
     server_settlement = 6,  ///< the settlement that was broadcast last
     key_counter = 7,        ///< how many keys a key store has given out
-    chain_position = 8,     ///< where a wallet's or a backend's scan of the chain begins
+    chain_position = 8,     ///< how far somebody has followed the chain; the record's name says who
     store_network = 9,      ///< the name of the network that the store's channels are on
+    wallet_coin = 10,       ///< a wallet's outputs of one transaction, whose txid is the record's name
+    wallet_state = 11,      ///< what a wallet knows besides its coins
+    client_watch = 12,      ///< what the chain did to a client's channel; rewritten by a monitor, never by payments
+    server_watch = 13,      ///< the same of a server's
 };
 
 /// The name of a record: its kind, and the contract's txid (or zeros, for records that belong to no channel).
@@ -137,6 +144,14 @@ enum class store_access : std::uint8_t {
 /// Optional: put_many(span<const put_request>)  all of them or none, at the cost of one put; a record may occur again,
 /// newer, and what stands before it counts as there.  Without put_many a batch is written one by one in its order, so a
 /// server commits once for each channel and not once for all.
+///
+/// Optional: scan(kind, after, f)  calls f(record_id, const stored_record&) for the records of that kind in the order of
+/// their names, from the first name above `after` on, or from the first of all; f returns false to stop, and must not use
+/// the store.  The bytes live during the call.  Records that cannot be read are passed over: list() names them.  Without
+/// scan a start asks for each record by its name.  Fails  store_failed.
+///
+/// Optional: foreign_writes()  a number that changes when another process has written since the last call.  Without it a
+/// monitor lists all names now and then, to find what others have stored.
 template <class S>
 concept Store = requires(S s, const record_id& id, std::uint64_t version, bytes_view bytes, bytes_span memory,
                          record_kind kind, void (*f)(const record_id&)) {
@@ -149,6 +164,12 @@ concept Store = requires(S s, const record_id& id, std::uint64_t version, bytes_
 template <class S>
 concept BatchStore = Store<S> && requires(S s, std::span<const put_request> batch) {
     { s.put_many(batch) } -> std::same_as<result<void>>;
+};
+
+template <class S>
+concept ScanStore = Store<S> && requires(S s, record_kind kind, const std::optional<txid>& after,
+                                         bool (*f)(const record_id&, const stored_record&)) {
+    { s.scan(kind, after, f) } -> std::same_as<result<void>>;
 };
 
 /// Writes the batch at once where the store can, else in order.  On failure the caller sends nothing.
@@ -218,13 +239,7 @@ enum class broadcast_outcome : std::uint8_t {
     unreachable,  ///< no answer: it will be tried again
 };
 
-// ---- Chain events ----------------------------------------------------------------------------------------------------
-// Not asked for but pushed in: a backend (memory/chain_follower.hpp, bitcoind/) calls these of whoever follows the chain.
-//
-// on_block(const connected_block&)            the active chain grew by this block; heights come without a gap
-// on_block_disconnected(height)               a reorganisation took the block at this height, the tip, away
-// on_broadcast(txid, outcome, string_view)    how a broadcast ended, with the node's words, which are for people
-// on_fee_rate(fee_rate)                       what a transaction should pay now
+// ---- ChainListener ------------------------------------------------------------------------------------------------
 
 /// A block that joined the active chain.  Views live during the call.
 struct connected_block {
@@ -232,6 +247,109 @@ struct connected_block {
     bytes32 hash{};
     unix_time median_time{};  ///< of this block and the 10 before it: what lock times are compared with (BIP113)
     bytes_view raw;           ///< the whole block, see bitcoin/block.hpp
+};
+
+/// Blocks that are on the active chain and that nobody can show any more: the node has deleted them.
+struct passed_blocks {
+    std::int32_t first = 0;
+    std::int32_t last = 0;
+};
+
+/// A reorganisation took the block at this height away, and all above it.
+struct disconnected_blocks {
+    std::int32_t from = 0;
+};
+
+/// The best block of whoever shows the blocks; connected_block gets there later, perhaps much later.
+struct chain_tip {
+    std::int32_t height = 0;
+    unix_time median_time{};
+};
+
+/// What the network said to a transaction.
+struct broadcast_answer {
+    txid id;
+    broadcast_outcome outcome{};
+    std::string_view words;  ///< the node's, for people; lives during the call
+};
+
+/// What a transaction should pay now.
+struct fee_estimate {
+    fee_rate rate{};
+};
+
+using chain_event =
+    std::variant<connected_block, passed_blocks, disconnected_blocks, chain_tip, broadcast_answer, fee_estimate>;
+
+/// When a listener has its turn.  A connection holds its channel's record, so it changes that before a monitor looks; a
+/// monitor learns what is spent before a wallet offers what is left.
+enum class chain_turn : std::uint8_t { connections, monitors, wallet, others };
+
+/// Follows the chain; what happens there is not asked for but pushed in.
+/// chain_order  its chain_turn
+/// on_chain(e)  connected and passed blocks come with heights in order and without a gap.  The same block may come again,
+///              and blocks from a lower height on: after a restart, or when somebody else has to read them anew.  They say
+///              the same again.  Must not throw.  If it does all the same, that is a bug of its own: the exception passes
+///              through whoever tells; who stands behind has not heard of the event, and all are told it again with the
+///              next look at the chain.
+template <class L>
+concept ChainListener = requires(L l, const chain_event& e) {
+    { l.on_chain(e) } -> std::same_as<void>;
+    { L::chain_order } -> std::convertible_to<chain_turn>;
+};
+
+/// Tells all listeners of an event, each in its turn; those of one turn in the order given.
+template <class... L>
+void tell([[maybe_unused]] const chain_event& e, L&... listeners) {
+    static_assert((ChainListener<L> && ...), "who follows the chain has chain_order and on_chain(): see ChainListener");
+    [[maybe_unused]] const auto in_turn = [&](chain_turn now, auto& listener) {
+        if (listener.chain_order == now) listener.on_chain(e);
+    };
+    (in_turn(chain_turn::connections, listeners), ...);
+    (in_turn(chain_turn::monitors, listeners), ...);
+    (in_turn(chain_turn::wallet, listeners), ...);
+    (in_turn(chain_turn::others, listeners), ...);
+}
+
+/// Calls the one of `f` that takes the event; events that none of them takes are passed over.
+///     match(e, [&](const connected_block& b) { ... }, [&](const chain_tip& t) { ... });
+template <class... F>
+void match(const chain_event& e, F&&... f) {
+    struct matcher : F... {
+        using F::operator()...;
+    };
+    const matcher all{std::forward<F>(f)...};
+    std::visit(
+        [&](const auto& happened) {
+            if constexpr (requires { all(happened); }) all(happened);
+        },
+        e);
+}
+
+// ---- ChainSource --------------------------------------------------------------------------------------------------
+
+/// A block of the active chain.
+struct chain_place {
+    std::int32_t height = 0;
+    bytes32 hash{};
+    friend bool operator==(const chain_place&, const chain_place&) = default;
+};
+
+/// How far the chain was followed: some of its blocks, the highest first, each further below the last one, so that a fork
+/// is found however deep it is.  Empty: not at all.
+using chain_position = bounded_list<chain_place, 48>;
+
+/// Where blocks come from.  It is a Broadcaster, and tells its listeners (see ChainListener) of everything else.
+/// follow(from, first)  tells of blocks from now on: of those behind `from`.  Blocks of `from` that have left the active
+///                      chain are told as disconnected before; when all of them have, or `from` is empty, blocks are told
+///                      from the height `first` on; without it, from the next one that comes.  May be called again, also
+///                      from a listener, to read blocks anew.  Until it is called, everything but blocks is told.
+/// position()           up to which block the listeners were told; empty before the first.
+template <class C>
+concept ChainSource = Broadcaster<C> &&
+    requires(C c, const C k, const chain_position& from, std::optional<std::int32_t> first) {
+    { c.follow(from, first) } -> std::same_as<void>;
+    { k.position() } -> std::same_as<chain_position>;
 };
 
 // ---- Codec --------------------------------------------------------------------------------------------------------

@@ -163,6 +163,14 @@ public:
         events_.on_event(detail::event_of(event_kind::closed, channel_.record));
     }
 
+    /// Follows the chain.
+    static constexpr chain_turn chain_order = chain_turn::connections;
+    void on_chain(const chain_event& e) {
+        match(
+            e, [this](const broadcast_answer& a) { on_broadcast(a.id, a.outcome, a.words); },
+            [this](const fee_estimate& f) { on_fee_rate(f.rate); });
+    }
+
     /// What a settlement should pay now [sat/kvB].
     void on_fee_rate(fee_rate rate) { rate_ = rate; }
 

@@ -138,6 +138,12 @@ public:
         net::dispatch(executor_, alive_.guard([this] { end({errc::connection_lost, "disconnected by the caller"}); }));
     }
 
+    /// Follows the chain.
+    static constexpr chain_turn chain_order = chain_turn::connections;
+    void on_chain(const chain_event& e) {
+        match(e, [this](const fee_estimate& f) { on_fee_rate(f.rate); });
+    }
+
     /// What a contract should pay now [sat/kvB].
     void on_fee_rate(fee_rate rate) {
         rate_ = rate;
