@@ -105,7 +105,8 @@ static_assert(BatchStore<batch_store>);
 static_assert(!ScanStore<batch_store>);  // a start then asks for each record by its name
 
 struct scan_store : store {
-    /// In the order of the names' bytes, from the first above `after` on, until f returns false.  Any callable.
+    /// In the order of the names' bytes, from the first above `after` on, until f returns false.  A record that cannot be
+    /// read is handed over as its error, and the others follow; fail only when you cannot go on.  Any callable.
     template <class F>
     result<void> scan(record_kind, const std::optional<txid>& /*after*/, F&&) {
         return {};

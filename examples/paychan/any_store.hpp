@@ -1,6 +1,8 @@
 // The store that `--store` names, chosen when the program starts.
 #pragma once
 
+#include <concepts>
+#include <optional>
 #include <string>
 #include <variant>
 
@@ -47,12 +49,29 @@ public:
     [[nodiscard]] paychan::result<void> list(paychan::record_kind kind, F&& f) {
         return visit([&](auto& s) { return s.list(kind, f); });
     }
+    template <std::predicate<const paychan::record_id&, const paychan::result<paychan::stored_record>&> F>
+    [[nodiscard]] paychan::result<void> scan(paychan::record_kind kind, const std::optional<paychan::txid>& after,
+                                             F&& f) {
+        return visit([&](auto& s) { return s.scan(kind, after, f); });
+    }
+    /// Always another number where the store cannot tell: whoever asks must look.
+    [[nodiscard]] std::uint64_t foreign_writes() {
+        return visit([&](auto& s) -> std::uint64_t {
+            if constexpr (requires { s.foreign_writes(); })
+                return s.foreign_writes();
+            else
+                return ++asked_;
+        });
+    }
 
     /// What the last failure was, for people; never a password.
     [[nodiscard]] std::string last_error() const;
 
 private:
     std::variant<std::monostate, paychan::sqlite_store, paychan::file_store, paychan::postgres_store> store_;
+    std::uint64_t asked_ = 0;
 };
+
+static_assert(paychan::BatchStore<any_store> && paychan::ScanStore<any_store>);
 
 }  // namespace tool

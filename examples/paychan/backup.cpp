@@ -2,7 +2,7 @@
 #include <iostream>
 
 #include "node.hpp"
-#include "store_network.hpp"
+#include "paychan/keeper/network_guard.hpp"
 #include "versions.hpp"
 
 namespace tool {
@@ -46,15 +46,15 @@ std::vector<stored_channel> chosen(any_store& store, const options& o) {
 /// Why the store does not show that its channels are on this network; empty when it does.  A file with another network in
 /// it is worth nothing, and shows it when it is needed.  But who exports may have no node any more, and a disk that dies.
 /// Throws usage_error: it shows that they are on another one.
-std::string doubt_about_network(any_store& store, network net) {
-    try {
-        const store_network stored(store, net);
-        if (stored.known()) return {};
-        return stored.damage().empty() ? "no node has shown yet which one the store's channels are on"
-                                       : "--store: " + stored.damage();
-    } catch (const store_away& e) {  // this record, and maybe no other
-        return e.text;
-    }
+std::string doubt_about_network(network_guard<any_store>& stored, any_store& store, network net) {
+    const auto said = stored.check();
+    if (said) return stored.known() ? "" : "no node has shown yet which one the store's channels are on";
+    if (said.error().code == errc::invalid_argument)
+        throw usage_error{"the store has channels of " + std::string(name(stored.said())) + ", and --network is " +
+                          std::string(name(net))};
+    // This record, and maybe no other.
+    return "--store: " +
+           (said.error().code == errc::store_failed ? store.last_error() : std::string(said.error().text));
 }
 
 const char* name_of(import_outcome o) {
@@ -72,7 +72,7 @@ struct importer {
     network net;
     any_store& store;
     seed_keys<any_store>& keys;
-    store_network& known;
+    network_guard<any_store>& known;
     bool stored = false;  ///< something new
 
     /// Fails with the words in `why`.
@@ -168,7 +168,8 @@ int run_export(const options& o) {
     report out(o.json);
     const network net = network_of(o);
     any_store store(o.store, store_access::read_only);
-    const std::string doubt = doubt_about_network(store, net);
+    network_guard known(store, net);
+    const std::string doubt = doubt_about_network(known, store, net);
     const auto channels = chosen(store, o);
     if (!doubt.empty() && !channels.empty())
         std::cerr << "paychan: WARNING: unproven network: " << doubt << ". The files say " << name(net)
@@ -206,16 +207,14 @@ int run_import(const options& o) {
     const network net = network_of(o);
     const seed_bytes seed = need(load_seed(o.seed), "--seed " + o.seed);
     any_store store(o.store, store_access::create);
-    store_network known(store, net);
+    network_guard known(store, net);
+    (void)doubt_about_network(known, store, net);
     auto keys = need_at_run_time(seed_keys<any_store>::open(seed.reveal(), net, store), "the store's key counter");
     importer to{out, net, store, keys, known};
     bool good = true;
     for (const std::string& file : o.files) good = to.take_file(file) && good;
-    // What is on the chain already is found by a scan, and a process scans when it starts.
     if (to.stored)
-        out.say(
-            "a `paychan watch` or `serve` that runs on this store must be started again to see what became of these "
-            "channels before");
+        out.say("whoever watches this store next, or does already, reads the blocks from the birthday on once more");
     return good ? exit_done : exit_failed;
 }
 

@@ -9,7 +9,7 @@
 #include "options.hpp"
 #include "paychan/asio/tcp_client.hpp"
 #include "paychan/asio/tcp_server.hpp"
-#include "paychan/book.hpp"
+#include "paychan/keeper/payee.hpp"
 #include "paychan/memory/chain.hpp"
 #include "paychan/memory/chain_follower.hpp"
 #include "paychan/memory/clock.hpp"
@@ -81,10 +81,8 @@ struct side {
 
 struct demo_events {
     report& out;
-    std::function<void(const event&)> and_then;
     void on_event(const event& e) {
         if (out.as_json() || e.kind == event_kind::error) report_event(out, e);
-        if (and_then) and_then(e);
     }
 };
 
@@ -113,13 +111,14 @@ int run_demo(const options& o) {
     const satoshi before = client_side.money();
     out.say("the client has " + text_of(before));
 
-    demo_events client_events{out, {}}, server_events{out, {}};
-    server_book book(schemes{}, server_side.store, server_side.keys, server_side.wallet, server_side.chain,
-                     server_events);
-    server_events.and_then = [&](const event& e) { book.on_event(e); };
+    demo_events client_events{out}, server_events{out};
+    payee kept(schemes{}, server_side.store, server_side.keys, server_side.wallet, server_side.chain, clock,
+               server_events);
+    if (const auto opened = kept.open(network::regtest); !opened) throw run_error{server_side.store.last_error()};
     asio::tcp_server server(io.get_executor(), {boost::asio::ip::address_v4::loopback(), 0}, schemes{}, clock,
-                            server_side.keys, server_side.store, server_side.wallet, server_side.chain, server_events,
-                            {}, asio::use_codec<protobuf_codec>{});
+                            server_side.keys, server_side.store, server_side.wallet, server_side.chain, kept, {},
+                            asio::use_codec<protobuf_codec>{});
+    kept.join(server);
     asio::tcp_client_settings asking;
     asking.channel.versions = versions_to_ask(o.version, false);
     asio::tcp_client payer(io.get_executor(), schemes{}, clock, client_side.keys, client_side.store, client_side.wallet,
@@ -133,7 +132,8 @@ int run_demo(const options& o) {
             io.restart();
             io.run_one_for(std::chrono::milliseconds(50));
             (void)client_side.chain.deliver(client_side.wallet);
-            (void)server_side.chain.deliver(server_side.wallet, book, server);
+            (void)server_side.chain.deliver(kept, server);
+            (void)kept.turn();
         }
     };
     const auto wait = [&]<class T>(std::type_identity<T>, const auto& start) {

@@ -1,7 +1,7 @@
 // paychan settle, refund: bring home what is due with nobody connected, and say when the rest will be.
 #include "node.hpp"
-#include "paychan/book.hpp"
-#include "urgent.hpp"
+#include "paychan/client_monitor.hpp"
+#include "paychan/server_monitor.hpp"
 #include "versions.hpp"
 
 namespace tool {
@@ -80,41 +80,25 @@ int finish(node& n, report& out, const listener& heard, bool delivered, record_k
     return waiting == 0 ? exit_done : exit_not_due;
 }
 
-/// The book hears of the chain, and of how broadcasts end.  It must outlive the node's loop.
-template <class Book>
-void follow(node& n, Book& book) {
-    n.hooks().block = [&book](const connected_block& b) { book.on_block(b); };
-    n.hooks().blocks_passed = [&book](std::int32_t first, std::int32_t last) { book.on_blocks_passed(first, last); };
-    n.hooks().block_disconnected = [&book](std::int32_t height) { book.on_block_disconnected(height); };
-    n.hooks().broadcast = [&book](const txid& id, broadcast_outcome how, std::string_view why) {
-        book.on_broadcast(id, how, why);
-    };
-}
-
 }  // namespace
 
 int run_settle(const options& o) {
     report out(o.json);
     node n(o, out, {.passes_pruned = true});
     listener heard{out};
-    server_settings settings;
-    server_book book(schemes{}, n.store(), n.keys(), n.wallet(), n, heard, settings);
-    if (const auto loaded = book.load(); !loaded) throw run_error{"--store: " + n.store().last_error()};
-    follow(n, book);
-    n.hooks().fee_rate = [&](fee_rate rate) { book.on_fee_rate(rate); };
-    book.on_fee_rate(n.rate());
-    urgent first(
-        n, out, false, [&](const txid& id, unix_time now) { return book.settle(id, now); }, settings);
-    n.every_second([&] { first.look(); });
+    const server_settings settings;
+    server_monitor monitor(schemes{}, n.store(), n.keys(), n.wallet(), n, heard, settings);
+    keeper keep(n.store(), n.keys(), n.wallet(), n, n.clock(), n.keeping(), monitor);
+    n.start(keep);
     if (!n.catch_up()) return exit_failed;
     const auto settle = [&](const txid& id) {
-        if (const auto settled = book.settle(id); !settled) {
+        if (const auto settled = monitor.settle(id); !settled) {
             heard.failed = true;
             out.error(name(settled.error().code), "channel " + text_of(id) + ": " + std::string(settled.error().text));
         }
     };
     constexpr auto kind = record_kind::server_channel;
-    book.tick(n.clock().now());  // what is due, and what was settled before and is not mined
+    monitor.tick(n.clock().now());  // what is due, and what was settled before and is not mined
     if (o.all)
         for (const channel_record& r : load_all(n.store(), kind))
             if (r.stage == channel_stage::open || r.stage == channel_stage::unbacked) settle(r.terms.contract.id);
@@ -138,17 +122,13 @@ int run_refund(const options& o) {
     report out(o.json);
     node n(o, out, {.passes_pruned = true});
     listener heard{out};
-    client_book book(n.store(), n, heard);
-    if (const auto loaded = book.load(); !loaded) throw run_error{"--store: " + n.store().last_error()};
-    follow(n, book);
-    urgent first(n, out, true, {});
-    n.every_second([&] { first.look(); });
+    client_monitor monitor(n.store(), n, heard);
+    keeper keep(n.store(), n.keys(), n.wallet(), n, n.clock(), n.keeping(), monitor);
+    n.start(keep);
     if (!n.catch_up()) return exit_failed;
-    if (n.prints()) {
+    if (n.prints())
         out.say("there is no node to ask: the chain's time is taken to be two hours ago, " + text_of(n.median_time()));
-        book.on_block({0, {}, n.median_time(), {}});  // tells the book the time
-    }
-    book.tick();
+    monitor.tick(n.clock().now());
     constexpr auto kind = record_kind::client_channel;
     if (o.early) {
         std::vector<std::uint8_t> memory(wire::max_frame_size);
@@ -169,6 +149,8 @@ int run_sweep(const options& o) {
     const auto to = need(script_of_address(o.to, net), "--to");
     node n(o, out, {store_access::create});
     if (n.prints()) throw usage_error{"sweep needs a node to find the coins: --chain rpc:http://USER:PASS@HOST:PORT"};
+    keeper keep(n.store(), n.keys(), n.wallet(), n, n.clock(), n.keeping());
+    n.start(keep);
     if (!n.catch_up()) return exit_failed;
     const wallet_balance b = n.wallet().balance();
     std::vector<std::uint8_t> memory(100'000);  // [bytes] what nodes relay

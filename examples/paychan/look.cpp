@@ -26,9 +26,11 @@ int run_address(const options& o) {
 
 int run_balance(const options& o) {
     report out(o.json);
-    node n(o, out, {.keeps_birthday = false});
+    node n(o, out, {.writes = false});
     if (n.prints())
         throw usage_error{"balance needs a node that knows the chain: --chain rpc:http://USER:PASS@HOST:PORT"};
+    keeper keep(n.store(), n.keys(), n.wallet(), n, n.clock(), n.keeping());
+    n.start(keep);
     if (!n.catch_up()) return exit_failed;
     const wallet_balance b = n.wallet().balance();
     n.stop();

@@ -47,6 +47,9 @@ void add_chain(CLI::App& command, options& o) {
         .add_option("--birthday", o.birthday,
                     "Height of the first block that can hold coins of the seed; kept in the store")
         ->type_name("HEIGHT");
+    command.add_flag(
+        "--rescan", o.rescan,
+        "Read all blocks from the birthday on again, in place of those that are new since the last command");
     command.add_option("--fee-rate", o.fee_rate, "[sat/kvB] in place of the node's estimate")
         ->check(CLI::Range(1'000, 1'000'000))
         ->type_name("RATE");

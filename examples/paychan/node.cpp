@@ -9,8 +9,6 @@ using namespace paychan;
 
 namespace {
 
-constexpr record_id birthday_id{record_kind::chain_position, {}};
-
 /// A store that is away may be there later; what is damaged stays so.
 [[noreturn]] void throw_store(const error& e, const std::string& why) {
     if (e.code == errc::store_failed) throw store_away{{"--store: " + why}};
@@ -74,184 +72,79 @@ std::string reserved_text(const wallet_balance& b) {
     return "; " + text_of(b.reserved) + " are reserved for channels that are not settled or refunded yet";
 }
 
-node::node(const options& o, report& out, const node_use& use) : out_(out), use_(use), patience_(o.patience) {
-    const network net = network_of(o);
-    regtest_ = net == network::regtest;
+node::node(const options& o, report& out, const node_use& use)
+    : out_(out), use_(use), net_(network_of(o)), patience_(o.patience), birthday_(o.birthday), rescan_(o.rescan) {
     if (o.fee_rate) fixed_rate_ = rate_ = fee_rate{*o.fee_rate};
-
     signals_.add(SIGINT);
     signals_.add(SIGTERM);
     signals_.async_wait([this](boost::system::error_code ec, int) {
         if (!ec) stopping_ = true;
     });
     const seed_bytes seed = need(load_seed(o.seed), "--seed " + o.seed + " (make one with `paychan address`)");
-    with_store([&]() -> result<void> {
-        open_store(o, net, seed);
-        return {};
-    });
-
+    with_store(
+        [&]() -> result<void> {
+            open_store(o, seed);
+            return {};
+        },
+        {});
     if (o.chain == "print:") {
         // The median time of the last 11 blocks is about an hour behind the clock; 2 hours are on the safe side.
         median_time_ = clock_.now() + -7'200;
-        print_ = std::make_unique<printer>(io_, *this, [this](const txid& id, std::string_view hex) {
+        print_ = std::make_unique<bitcoind::print_broadcaster>(io_, [this](const txid& id, std::string_view hex) {
             out_.event({{"event", "transaction"}, {"txid", text_of(id)}, {"hex", hex}},
                        "broadcast this transaction by other means (" + text_of(id) + "):\n" + std::string(hex));
         });
-    } else {
-        const auto address = need(bitcoind::parse_node_address(o.chain), "--chain");
-        bitcoind::backend_settings settings;
-        settings.chain = bitcoind::core_chain_name(o.network);
-        settings.poll = std::chrono::milliseconds(o.poll);
-        settings.walk.from = from_;
-        settings.walk.pass_pruned = use.passes_pruned;
-        backend_ = std::make_unique<backend>(io_, address, *this, settings);
+        return;
     }
+    const auto address = need(bitcoind::parse_node_address(o.chain), "--chain");
+    bitcoind::backend_settings settings;
+    settings.chain = bitcoind::core_chain_name(o.network);
+    settings.poll = std::chrono::milliseconds(o.poll);
+    settings.walk.pass_pruned = use.passes_pruned;
+    settings.on_status = [this](auto status, const auto& cause, std::string_view text) {
+        on_status(status, cause, text);
+    };
+    settings.on_progress = [this](std::int32_t height, std::int32_t tip) {
+        out_.progress("reading block", static_cast<std::uint64_t>(height), static_cast<std::uint64_t>(tip));
+    };
+    backend_ = std::make_unique<bitcoind::backend>(io_, address, settings);
 }
 
-void node::open_store(const options& o, network net, const seed_bytes& seed) {
+void node::open_store(const options& o, const seed_bytes& seed) {
     wallet_.reset();  // of an attempt that got half way
     keys_.reset();
     store_.reset();
     stored_.emplace(o.store, use_.access);
-    network_.emplace(*stored_, net);
-    store_.emplace(*stored_, net, o.export_folder);
-    keys_.emplace(
-        need_at_run_time(keys_type::open(seed.reveal(), net, *store_, use_.keys_per_write), "the store's key counter"));
+    store_.emplace(*stored_, net_, o.export_folder);
+    keys_.emplace(need_at_run_time(keys_type::open(seed.reveal(), net_, *store_, use_.keys_per_write),
+                                   "the store's key counter"));
     const auto style = o.legacy ? funding_style::legacy : funding_style::segwit;
-    wallet_.emplace(need(seed_wallet::open(seed.reveal(), net, style, [this] { return keys_->count(); }), "the seed"));
-    reserve_stored_transactions();
-    list_stored_contracts();
-    if (o.chain != "print:") from_ = find_birthday(o);
+    wallet_.emplace(need(seed_wallet::open(seed.reveal(), net_, style, [this] { return keys_->count(); }), "the seed"));
 }
 
-void node::give_up(const error& e) { throw_store(e, store_ ? store_->last_error() : std::string(e.text)); }
-
-void node::list_stored_contracts() {
-    contracts_.clear();
-    if (network_->known()) return;
-    if (!network_->damage().empty() && told_.is_due("network"))
-        out_.error("corrupt_record", "--store: " + network_->damage() + "; --network is taken at its word");
-    for (const record_kind kind : {record_kind::client_channel, record_kind::server_channel})
-        for (const txid& id : list_all(*store_, kind)) contracts_.insert(id);
-    is_new_ = contracts_.empty() && keys_->count() == 0;
+void node::with_store(const std::function<result<void>()>& f, const std::function<void(const error&)>& explain) {
+    for (bool was_away = false;; was_away = true) {
+        try {
+            const result<void> done = f();
+            if (!done && explain && done.error().code != errc::store_failed) explain(done.error());
+            if (!done) throw_store(done.error(), store_ ? store_->last_error() : std::string(done.error().text));
+            if (was_away) out_.event({{"event", "store"}, {"status", "there"}}, "the store is there");
+            return;
+        } catch (const store_away& e) {
+            if (!use_.waits_for_store) throw;
+            wait_for_store(e.text);
+        }
+    }
 }
 
-void node::wait_for_store(const store_away& why) {
-    store_was_away_ = true;
+void node::wait_for_store(const std::string& why) {
     if (told_.is_due("store"))
-        out_.error_event({{"event", "store"}, {"status", "away"}, {"explanation", why.text}},
-                         why.text + "; trying again");
+        out_.error_event({{"event", "store"}, {"status", "away"}, {"explanation", why}}, why + "; trying again");
     run_until([] { return false; }, std::chrono::seconds(1));
     if (stopping_) throw run_error{"stopped before the store was there"};
 }
 
-/// Blocks before it hold nothing of ours.  On regtest a scan of everything is a matter of seconds.
-std::optional<std::int32_t> node::find_birthday(const options& o) {
-    std::array<std::uint8_t, 16> memory{};
-    const auto stored = store_->get(birthday_id, memory);
-    if (!stored && stored.error().code == errc::store_failed) give_up(stored.error());
-    std::optional<std::int32_t> known;
-    if (stored) {
-        reader r(stored->bytes);
-        if (const std::int32_t height = r.i32(); r.done() && height >= 0) known = height;
-    }
-    birthday_is_damaged_ = !known && (stored || stored.error().code != errc::not_found);
-    if (o.birthday && known && *o.birthday > *known)
-        throw usage_error{"--birthday can only lower the one in the store, which is " + std::to_string(*known) +
-                          ": coins that came since could be missed"};
-    const auto wanted = o.birthday               ? o.birthday
-                        : known                  ? known
-                        : o.network == "regtest" ? std::optional<std::int32_t>(0)
-                                                 : std::nullopt;
-    if (birthday_is_damaged_ && told_.is_due("damaged birthday"))
-        out_.error("corrupt_record",
-                   (stored ? "--store: the birthday in it is damaged" : "--store: " + store_->last_error()) +
-                       (wanted ? "; going on from block " + std::to_string(*wanted)
-                               : "; --birthday HEIGHT mends it, and without it no coins are found"));
-    // The channels' money comes home without it.
-    if (!wanted && birthday_is_damaged_ && use_.passes_pruned) return std::nullopt;
-    if (!wanted)
-        throw usage_error{
-            "say from which block on to look for coins: --birthday HEIGHT, the chain's height when the seed was made"};
-    if (*wanted < 0) throw usage_error{"--birthday must be 0 or more"};
-    if (known != wanted && use_.keeps_birthday) {
-        new_birthday_ = wanted;
-        birthday_version_ = stored ? stored->version + 1 : 1;
-    }
-    return *wanted;
-}
-
-void node::on_caught_up() {
-    if (!std::exchange(caught_up_, true) && !is_new_ && !network_shown_) ask_for_contracts();
-    keep_network();
-    keep_birthday();
-}
-
-/// A node of the wrong network must not bind the store to it for ever.
-void node::keep_network() {
-    if (backend_ && use_.keeps_birthday && (network_shown_ || (is_new_ && caught_up_))) network_->keep();
-}
-
-void node::look_for_contracts(const connected_block& b) {
-    auto block = open_block(b.raw);
-    if (!block) return;
-    while (const auto tx = block->next())
-        if (contracts_.contains(tx->id())) network_shown_ = true;
-    keep_network();
-}
-
-/// A contract that is in the mempool, or in a block before the birthday: the node says whether it knows it.  Not one that
-/// its server may never have taken.
-void node::ask_for_contracts() {
-    if (!backend_ || !use_.keeps_birthday) return;
-    constexpr int most = 100;
-    int asked = 0;
-    std::vector<std::uint8_t> memory(wire::max_frame_size);
-    for (const auto& [kind, contract] : {std::pair{record_kind::client_channel, record_kind::client_contract},
-                                         std::pair{record_kind::server_channel, record_kind::server_contract}})
-        for (const txid& id : contracts_) {
-            const auto record = load_record(*store_, kind, id);
-            if (!record || record->closing_height != 0 || record->stage == channel_stage::none ||
-                record->stage == channel_stage::contract_stored)
-                continue;
-            if (const auto stored = store_->get({contract, id}, memory)) broadcast(stored->bytes);
-            if (++asked == most) return;
-        }
-}
-
-/// Not before the node has shown a chain that is long enough for it: a slip of the hand is not to be kept.
-/// A store that does not take it now is asked again: nothing else depends on it before the next start.
-void node::keep_birthday() {
-    const auto now = std::chrono::steady_clock::now();
-    if (!new_birthday_ || !caught_up_ || now < next_birthday_) return;
-    next_birthday_ = now + std::chrono::seconds(60);
-    std::array<std::uint8_t, 4> bytes{};
-    writer w(bytes);
-    w.i32(*new_birthday_);
-    // Nothing replaces what cannot be read, in some stores.
-    if (birthday_is_damaged_ && store_->erase(birthday_id)) birthday_is_damaged_ = false;
-    const auto put = store_->put(birthday_id, birthday_version_, w.written());
-    // stale_record: another process was faster.
-    if (put || put.error().code == errc::stale_record) return new_birthday_.reset();
-    if (told_.is_due("birthday"))
-        out_.error(name(put.error().code), "--birthday is not stored yet, and is needed again until it is: " +
-                                               std::string("--store: ") + store_->last_error());
-}
-
-/// Contracts, and settlements with fee inputs, that were stored before a restart may not be mined yet: nothing else may
-/// spend the same coins.
-void node::reserve_stored_transactions() {
-    std::vector<std::uint8_t> memory(wire::max_frame_size);
-    for (const record_kind kind : {record_kind::client_contract, record_kind::server_settlement}) {
-        for (const txid& id : list_all(*store_, kind)) {
-            const auto stored = store_->get({kind, id}, memory);
-            if (!stored && stored.error().code == errc::store_failed) give_up(stored.error());
-            if (!stored || !wallet_->reserve_inputs_of(stored->bytes))
-                out_.error("corrupt_record",
-                           "a transaction of channel " + text_of(id) + " in the store cannot be read");
-        }
-    }
-}
+// ---- the chain
 
 void node::broadcast(bytes_view tx) {
     if (const auto parsed = parse_transaction(tx)) under_way_[parsed->id()].assign(tx.begin(), tx.end());
@@ -261,16 +154,46 @@ void node::broadcast(bytes_view tx) {
         backend_->broadcast(tx);
 }
 
-bool node::catch_up() {
+void node::follow(const chain_position& from, std::optional<std::int32_t> first) {
+    if (backend_) backend_->follow(from, first);
+}
+
+chain_position node::position() const { return backend_ ? backend_->position() : chain_position{}; }
+
+void node::begin(std::function<void(const chain_event&)> tell, std::function<std::int32_t()> height,
+                 std::function<bool()> caught_up) {
+    tell_ = std::move(tell);
+    height_ = std::move(height);
+    caught_up_ = std::move(caught_up);
     if (print_) {
-        caught_up_ = true;
-        return true;
+        print_->start(*this);
+        tell_(chain_tip{0, median_time_});
+    } else {
+        backend_->start(*this);
     }
-    backend_->start();
-    if (use_.patient) return run_until([this] { return caught_up_; });
+    if (fixed_rate_ || print_) tell_(fee_estimate{rate_});
+    tick();
+}
+
+void node::on_chain(const chain_event& e) {
+    // What its operator says counts, not what the node thinks.
+    if (const auto* const estimate = std::get_if<fee_estimate>(&e); estimate && !fixed_rate_) rate_ = estimate->rate;
+    const chain_event told = std::holds_alternative<fee_estimate>(e) ? chain_event(fee_estimate{rate_}) : e;
+    if (connections_) connections_(told);
+    tell_(told);
+    match(
+        e, [this](const chain_tip& t) { median_time_ = t.median_time; }, [this](const connected_block&) { ++steps_; },
+        [this](const disconnected_blocks&) { ++steps_; }, [this](const passed_blocks& p) { on_passed(p); },
+        [this](const broadcast_answer& a) { on_answer(a); });
+}
+
+bool node::catch_up() {
+    // A node that is downloading the chain is behind it; on regtest it says so for as long as its last block is old.
+    const auto done = [this] { return caught_up_() && (!syncing_ || net_ == network::regtest); };
+    if (use_.patient) return run_until(done);
     for (std::uint64_t before = steps_;; before = steps_) {
-        if (run_until([&] { return caught_up_ || steps_ != before; }, patience_)) {
-            if (caught_up_) return true;
+        if (run_until([&] { return done() || steps_ != before; }, patience_)) {
+            if (done()) return true;
             continue;
         }
         if (!stopping_ && !failed_)
@@ -300,17 +223,42 @@ bool node::deliver() {
     }
 }
 
-void node::count_seen_keys() {
-    if (const std::uint32_t seen = wallet_->highest_channel_key(); seen > keys_->count())
-        if (const auto counted = keys_->saw(key_id{seen}); !counted)
-            throw run_error{"the store's key counter: " + std::string(counted.error().text)};
-}
-
 std::optional<broadcast_outcome> node::outcome_of(const txid& id) const {
     const auto found = last_outcome_.find(id);
     if (found == last_outcome_.end()) return std::nullopt;
     return found->second;
 }
+
+void node::on_answer(const broadcast_answer& a) {
+    broadcast_outcome outcome = a.outcome;
+    const auto sent = under_way_.extract(a.id);
+    // While what it spends has not reached the network, a refusal says nothing about the transaction itself.  Not for
+    // a server, whose monitor builds anew what is refused.
+    if (outcome == broadcast_outcome::refused && !sent.empty() && !use_.patient)
+        if (const auto tx = parse_transaction(bytes_view(sent.mapped())))
+            for (const tx_input& in : tx->inputs())
+                if (outcome_of(in.prevout.id) == broadcast_outcome::unreachable)
+                    outcome = broadcast_outcome::unreachable;
+    const char* const what = outcome == broadcast_outcome::accepted  ? "accepted"
+                             : outcome == broadcast_outcome::refused ? "refused"
+                                                                     : "unreachable";
+    if (outcome != broadcast_outcome::unreachable)
+        unsent_.erase(a.id);
+    else if (!sent.empty() && !use_.patient)  // a monitor that runs repeats its own
+        unsent_[a.id] = sent.mapped();
+    if (last_outcome_.size() > 10'000) last_outcome_.clear();  // strangers can make a server broadcast
+    // Due transactions go out again with every block: only news is reported.
+    const auto [last, first_time] = last_outcome_.try_emplace(a.id, outcome);
+    if (!first_time && last->second == outcome) return;
+    last->second = outcome;
+    json o{{"event", "broadcast"}, {"txid", text_of(a.id)}, {"outcome", what}, {"reason", a.words}};
+    if (!sent.empty()) o["hex"] = hex_of(sent.mapped());
+    std::string line = "broadcast " + text_of(a.id) + ": " + what;
+    if (outcome != broadcast_outcome::accepted && !a.words.empty()) line += " (" + std::string(a.words) + ")";
+    out_.event(o, line);
+}
+
+// ---- the loop
 
 void node::fail(std::string_view code, const std::string& text) {
     if (!failed_) out_.error(code, text);  // what follows from it is no news
@@ -327,16 +275,10 @@ bool node::run_until(const std::function<bool()>& done, std::chrono::millisecond
     return done();
 }
 
-void node::every_second(std::function<void()> what) {
-    every_second_ = std::move(what);
-    tick();
-}
-
 void node::tick() {
-    every_second_();
-    keep_birthday();
+    if (every_second_) every_second_();
     if (!trouble_.empty() && told_.is_due("node"))
-        out_.event({{"event", "node"}, {"status", "unreachable"}, {"height", height_}, {"explanation", trouble_}},
+        out_.event({{"event", "node"}, {"status", "unreachable"}, {"height", height()}, {"explanation", trouble_}},
                    "the node: " + trouble_ + "; still trying");
     timer_.expires_after(std::chrono::seconds(1));
     timer_.async_wait([this](boost::system::error_code ec) {
@@ -345,84 +287,56 @@ void node::tick() {
 }
 
 void node::stop() {
+    turning_.reset();
+    connections_ = nullptr;
     timer_.cancel();
     signals_.cancel();
     if (backend_) backend_->stop();
+    if (save_ && !std::exchange(save_, nullptr)())
+        (void)told_.is_due("store");  // the next start reads these blocks again
 }
 
-void node::on_block(const connected_block& b) {
-    // What the store knows of blocks that a damaged birthday does not let us see is believed.
-    if (!std::exchange(has_begun_, true) && !from_ && hooks_.blocks_passed) hooks_.blocks_passed(0, b.height - 1);
-    height_ = b.height;
-    median_time_ = b.median_time;
-    ++steps_;
-    if (!contracts_.empty() && !network_shown_) look_for_contracts(b);
-    if (const auto taken = wallet_->on_block(b); !taken)
-        return fail(name(taken.error().code), std::string(taken.error().text) + ": start again");
-    if (hooks_.block) hooks_.block(b);
+// ---- words
+
+keeper_settings node::keeping() {
+    keeper_settings s;
+    s.birthday = birthday_;
+    s.rescan = rescan_;
+    s.writes = use_.writes;
+    s.sees_blocks = !prints();
+    s.needs_birthday = !use_.passes_pruned;
+    s.on_problem = [this](std::string_view what, const txid& channel, const error& e) { on_problem(what, channel, e); };
+    return s;
 }
 
-void node::on_block_disconnected(std::int32_t height) {
-    height_ = height - 1;
-    ++steps_;
-    if (const auto taken = wallet_->on_block_disconnected(height); !taken)
-        return fail(name(taken.error().code), std::string(taken.error().text) + ": start again");
-    if (hooks_.block_disconnected) hooks_.block_disconnected(height);
+void node::on_problem(std::string_view what, const txid& channel, const error& e) {
+    if (!told_.is_due(std::string(what) + std::string(name(e.code)) + text_of(channel))) return;
+    const std::string there = "--store: " + (e.code == errc::store_failed ? store_->last_error() : std::string(e.text));
+    std::string line = there;
+    if (what == "network") line = there + "; --network is taken at its word";
+    if (what == "transaction") line = "a transaction of channel " + text_of(channel) + " in the store cannot be read";
+    if (what == "wallet" || what == "position") line = there + "; blocks are read from the birthday on";
+    if (what == "keys") line = "the store's key counter: " + std::string(e.text);
+    if (what == "birthday" && e.code == errc::store_failed)
+        line = "--birthday is not stored yet, and is needed again until it is: " + there;
+    else if (what == "birthday")
+        line = there + (birthday_ || net_ == network::regtest
+                            ? "; going on from block " + std::to_string(birthday_.value_or(0))
+                            : "; --birthday HEIGHT mends it, and without it no coins are found");
+    out_.error(name(e.code), line);
 }
 
-void node::on_broadcast(const txid& id, broadcast_outcome outcome, std::string_view reason) {
-    const auto sent = under_way_.extract(id);
-    // While what it spends has not reached the network, a refusal says nothing about the transaction itself.  Not for
-    // a server, whose book builds anew what is refused.
-    if (outcome == broadcast_outcome::refused && !sent.empty() && !use_.patient)
-        if (const auto tx = parse_transaction(bytes_view(sent.mapped())))
-            for (const tx_input& in : tx->inputs())
-                if (outcome_of(in.prevout.id) == broadcast_outcome::unreachable)
-                    outcome = broadcast_outcome::unreachable;
-    const char* const what = outcome == broadcast_outcome::accepted  ? "accepted"
-                             : outcome == broadcast_outcome::refused ? "refused"
-                                                                     : "unreachable";
-    if (outcome != broadcast_outcome::unreachable)
-        unsent_.erase(id);
-    else if (!sent.empty() && !use_.patient)  // a server's book repeats its own
-        unsent_[id] = sent.mapped();
-    if (last_outcome_.size() > 10'000) last_outcome_.clear();  // strangers can make a server broadcast
-    // Due transactions go out again with every block: only news is reported.
-    const auto [last, first_time] = last_outcome_.try_emplace(id, outcome);
-    if (first_time || last->second != outcome) {
-        last->second = outcome;
-        json o{{"event", "broadcast"}, {"txid", text_of(id)}, {"outcome", what}, {"reason", reason}};
-        if (!sent.empty()) o["hex"] = hex_of(sent.mapped());
-        std::string line = "broadcast " + text_of(id) + ": " + what;
-        if (outcome != broadcast_outcome::accepted && !reason.empty()) line += " (" + std::string(reason) + ")";
-        out_.event(o, line);
-    }
-    if (outcome == broadcast_outcome::accepted && contracts_.contains(id)) {
-        network_shown_ = true;
-        keep_network();
-    }
-    if (hooks_.broadcast) hooks_.broadcast(id, outcome, reason);
-}
-
-void node::on_fee_rate(fee_rate rate) {
-    rate_told_ = true;
-    if (!fixed_rate_) rate_ = rate;
-    if (hooks_.fee_rate) hooks_.fee_rate(rate_);
-}
-
-void node::on_node_status(bitcoind::node_status status, const bitcoind::rpc_error& cause, std::string_view text) {
+void node::on_status(bitcoind::node_status status, const bitcoind::rpc_error& cause, std::string_view text) {
     using enum bitcoind::node_status;
     const std::string words(text);
     trouble_.clear();
+    syncing_ = status == syncing;
     const auto tell = [&](const char* what, const std::string& line) {
-        out_.event({{"event", "node"}, {"status", what}, {"height", height_}, {"explanation", words}}, line);
+        out_.event({{"event", "node"}, {"status", what}, {"height", height()}, {"explanation", words}}, line);
     };
     switch (status) {
-        case syncing:
-            tell("syncing", words);
-            if (!regtest_) return;  // a regtest node says so for as long as its last block is old
-            return on_caught_up();
-        case following: tell("following", "the chain is at height " + std::to_string(height_)); return on_caught_up();
+        case syncing: return tell("syncing", words);
+        case following: return tell("following", "the chain is at height " + std::to_string(height()));
         case waiting:
             if (use_.patient) return tell("waiting", words);  // a node that is rebuilding its chain gets there
             tell("waiting", {});
@@ -440,30 +354,17 @@ void node::on_node_status(bitcoind::node_status status, const bitcoind::rpc_erro
     }
 }
 
-void node::on_catch_up(std::int32_t height, std::int32_t tip) {
-    out_.progress("reading block", static_cast<std::uint64_t>(height), static_cast<std::uint64_t>(tip));
-}
-
-void node::on_tip(std::int32_t height, unix_time median_time) {
-    tip_height_ = height;
-    tip_median_time_ = median_time;
-    ++looks_;
-}
-
 /// What they held is lost to the wallet: what it knew of earlier coins may be spent in them.
-void node::on_blocks_passed(std::int32_t first, std::int32_t last) {
-    height_ = last;
+void node::on_passed(const passed_blocks& p) {
     ++steps_;
-    wallet_->restart_scan();
-    if (hooks_.blocks_passed) hooks_.blocks_passed(first, last);
     if (!told_.is_due("pruned")) return;
-    const std::string which = first == last ? "block " + std::to_string(first)
-                                            : "blocks " + std::to_string(first) + " to " + std::to_string(last);
+    const std::string which = p.first == p.last ? "block " + std::to_string(p.first)
+                                                : "blocks " + std::to_string(p.first) + " to " + std::to_string(p.last);
     out_.event({{"event", "node"},
                 {"status", "pruned"},
-                {"height", height_},
-                {"from", first},
-                {"to", last},
+                {"height", height()},
+                {"from", p.first},
+                {"to", p.last},
                 {"explanation", "the node has deleted " + which}},
                "the node has deleted " + which +
                    ": going on behind, without the coins that came before; channels come home as ever");

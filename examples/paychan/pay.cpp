@@ -2,7 +2,7 @@
 #include "channel_events.hpp"
 #include "node.hpp"
 #include "paychan/asio/tcp_client.hpp"
-#include "paychan/book.hpp"
+#include "paychan/client_monitor.hpp"
 #include "paychan/protobuf/codec.hpp"
 #include "versions.hpp"
 
@@ -82,7 +82,8 @@ channel_label label_of(const std::string& server) {
 
 /// The stored channel with this server that lives longest, of those that can bear what is to be paid and have a version
 /// that is allowed.
-std::optional<txid> resumable(node& n, report& out, const options& o, version_set allowed) {
+/// out  hears of one with another version
+std::optional<txid> resumable(node& n, report* out, const options& o, version_set allowed) {
     // The server settles 2 hours before the expiry, and the first payments should not come to nothing.
     constexpr std::int64_t least_life = 7'200 + 1'200;
     const channel_label label = label_of(o.connect);
@@ -101,11 +102,11 @@ std::optional<txid> resumable(node& n, report& out, const options& o, version_se
         longest = r.terms.expiry;
         best = r.terms.contract.id;
     }
-    if (!best && other_version) {
+    if (!best && other_version && out != nullptr) {
         const std::string id = text_of(other_version->terms.contract.id);
-        out.event({{"event", "not_resumed"}, {"channel", id}, {"protocol", other_version->protocol}},
-                  "channel " + id + " could go on, but it has version " + std::to_string(other_version->protocol) +
-                      ", and --version is " + o.version + ": opening another");
+        out->event({{"event", "not_resumed"}, {"channel", id}, {"protocol", other_version->protocol}},
+                   "channel " + id + " could go on, but it has version " + std::to_string(other_version->protocol) +
+                       ", and --version is " + o.version + ": opening another");
     }
     return best;
 }
@@ -174,13 +175,8 @@ int run_pay(const options& o) {
     if (n.prints()) throw usage_error{"pay needs a node to find its coins: --chain rpc:http://USER:PASS@HOST:PORT"};
     // What the server settled while we were away is not to be resumed: the blocks tell.
     ignore_events nobody;
-    client_book book(n.store(), n, nobody);
-    if (!book.load()) throw run_error{"--store: " + n.store().last_error()};
-    n.hooks().block = [&](const connected_block& b) { book.on_block(b); };
-    n.hooks().block_disconnected = [&](std::int32_t height) { book.on_block_disconnected(height); };
-    if (!n.catch_up()) return exit_failed;
-    n.count_seen_keys();
-
+    client_monitor monitor(n.store(), n, nobody);
+    keeper keep(n.store(), n.keys(), n.wallet(), n, n.clock(), n.keeping(), monitor);
     pay_events events{out};
     asio::tcp_client_settings settings;
     settings.channel.time_window = o.window;
@@ -190,18 +186,32 @@ int run_pay(const options& o) {
     {
         asio::tcp_client payer(n.io().get_executor(), schemes{}, n.clock(), n.keys(), n.store(), n.wallet(), n, events,
                                settings, asio::use_codec<protobuf_codec>{});
-        payer.on_fee_rate(n.rate());
         events.protocol = [&] { return payer.record().protocol; };
-        if (!o.new_channel) events.resuming = resumable(n, out, o, versions);
+        n.start(keep);
+        n.join(payer);
+        // A channel goes on at once; another one is paid for from coins that blocks must tell of.
+        if (!o.new_channel && keep.knows_coins()) events.resuming = resumable(n, nullptr, o, versions);
+        if (!events.resuming) {
+            if (!n.catch_up()) return exit_failed;
+            if (!o.new_channel) events.resuming = resumable(n, &out, o, versions);
+        }
         const bool exported = !events.resuming || o.export_folder.empty() || keep_export(n, out, *events.resuming, o);
-        const auto opened = wait<channel_record>(n, [&](auto done) {
-            if (events.resuming)
-                payer.async_resume(to.host, std::to_string(to.port), *events.resuming, satoshi{o.channel},
-                                   std::move(done));
-            else
-                payer.async_open(to.host, std::to_string(to.port), satoshi{o.channel}, label_of(o.connect),
-                                 std::move(done));
-        });
+        const auto open = [&] {
+            return wait<channel_record>(n, [&](auto done) {
+                if (events.resuming)
+                    payer.async_resume(to.host, std::to_string(to.port), *events.resuming, satoshi{o.channel},
+                                       std::move(done));
+                else
+                    payer.async_open(to.host, std::to_string(to.port), satoshi{o.channel}, label_of(o.connect),
+                                     std::move(done));
+            });
+        };
+        auto opened = open();
+        // The server wants another channel, and the coins for it are in blocks that are still being read.
+        if (opened && !*opened && opened->error().code == errc::insufficient_funds && !keep.caught_up()) {
+            if (!n.catch_up()) return exit_failed;
+            opened = open();
+        }
         if (opened && *opened) {
             bool good = make_payments(payer, n, out, events, o, info);
             if (good && o.settle && !events.settled) {

@@ -1,10 +1,9 @@
 // paychan serve: take payments over TCP, settle every channel before its expiry, until Ctrl-C.
-#include "book_view.hpp"
 #include "channel_events.hpp"
+#include "node.hpp"
 #include "paychan/asio/tcp_server.hpp"
-#include "paychan/book.hpp"
+#include "paychan/keeper/payee.hpp"
 #include "paychan/protobuf/codec.hpp"
-#include "urgent.hpp"
 #include "versions.hpp"
 
 namespace tool {
@@ -13,35 +12,24 @@ using namespace paychan;
 
 namespace {
 
-/// Hears the drivers and the book, answers the book's questions about live connections, and acks the payments.
+/// Hears connections and monitor, and acks the payments.
 struct serve_events {
     report& out;
     store_type& store;
     bytes_view ack_info;
-    std::function<void(const txid&)> paid;  // a payment is acked next
-    std::function<void(const event&)> to_book;
-    std::function<bool(const txid&)> attached;
-    std::function<bool(const txid&)> settle;
-    std::function<void(const txid&, const txid&)> detach;
-
-    hourly told;  // of the book: it looks again and again at records that are damaged
+    std::function<void(const txid&)> paid{};  // a payment is acked next
+    hourly told{};                            // of damaged records: they are looked at again and again
 
     void on_event(const event& e) {
         const bool damage = e.kind == event_kind::error &&
                             (e.problem.code == errc::corrupt_record || e.problem.code == errc::unknown_format);
         if (damage && !told.is_due(text_of(e.channel) + std::string(name(e.problem.code)))) return;
         report_event(out, e, e.kind == event_kind::opened ? protocol_of(e.channel) : 0);
-        if (to_book) to_book(e);
-        if (detach && (e.kind == event_kind::confirmed || e.kind == event_kind::double_spent))
-            detach(e.channel, e.closing);
     }
     payment_answer on_payment(const event& e) {
         if (paid) paid(e.channel);
         return payment_answer::ack(ack_info);
     }
-    bool is_attached(const txid& channel) { return attached && attached(channel); }
-    bool settle_attached(const txid& channel) { return settle && settle(channel); }
-
     [[nodiscard]] std::int32_t protocol_of(const txid& channel) {
         const auto record = load_record(store, record_kind::server_channel, channel);
         return record ? record->protocol : 0;
@@ -53,11 +41,11 @@ struct serve_events {
 };
 
 /// --settle-after: counts the payments of each channel, and settles it over its connection when there are enough.
-template <class Book, class Server>
+template <class Side>
 class settle_after {
 public:
-    settle_after(std::uint64_t payments, boost::asio::io_context& io, serve_events& events, Book& book, Server& server)
-        : payments_(payments), io_(io), events_(events), book_(book), server_(server) {}
+    settle_after(std::uint64_t payments, boost::asio::io_context& io, serve_events& events, Side& side)
+        : payments_(payments), io_(io), events_(events), side_(side) {}
 
     /// A payment is on disk, and its ack leaves next: the settlement comes after it.
     void count(const txid& channel) {
@@ -75,8 +63,8 @@ private:
         const auto own = seen_.find(channel);
         if (own == seen_.end()) return;  // an earlier one has done it
         // From the store, if the client has gone already and did not ask for it itself; or that says why not.
-        const bool done = server_.settle_attached(channel) || events_.is_settling(channel);
-        const auto settled = done ? result<void>{} : book_.settle(channel);
+        const bool done = side_.settle_attached(channel) || events_.is_settling(channel);
+        const auto settled = done ? result<void>{} : side_.settle(channel);
         if (settled) {
             seen_.erase(own);
         } else if (!std::exchange(own->second.told, true)) {
@@ -90,58 +78,9 @@ private:
     std::uint64_t payments_;
     boost::asio::io_context& io_;
     serve_events& events_;
-    Book& book_;
-    Server& server_;
+    Side& side_;
     std::map<txid, tally> seen_;
 };
-
-/// Takes payments until Ctrl-C.
-template <class Book, class Server>
-int run(node& n, report& out, serve_events& events, Book& book, Server& server, const std::string& host,
-        book_view<Book>& view, const options& o) {
-    server.on_fee_rate(n.rate());
-    events.attached = [&](const txid& channel) { return server.is_attached(channel); };
-    events.settle = [&](const txid& channel) { return server.settle_attached(channel); };
-    events.detach = [&](const txid& channel, const txid& closing) { server.detach(channel, closing); };
-    settle_after settling(o.settle_after, n.io(), events, book, server);
-    if (o.settle_after > 0) events.paid = [&](const txid& channel) { settling.count(channel); };
-    n.hooks().broadcast = [&](const txid& id, broadcast_outcome how, std::string_view why) {
-        server.on_broadcast(id, how, why);
-        book.on_broadcast(id, how, why);
-    };
-    n.hooks().fee_rate = [&](fee_rate rate) {
-        book.on_fee_rate(rate);
-        server.on_fee_rate(rate);
-    };
-    json versions = json::array();
-    for (const std::int32_t v : {1, 2})
-        if (versions_to_serve(o.versions).has(v)) versions.push_back(v);
-    out.event({{"event", "listening"},
-               {"host", host},
-               {"port", server.port()},
-               {"channels", book.size()},
-               {"versions", versions}},
-              "listening on " + host + ":" + std::to_string(server.port()) + " for new channels of version " +
-                  o.versions + ", " + std::to_string(book.size()) +
-                  " stored channels; end it with Ctrl-C, and start it again before they expire");
-    n.every_second([&] {
-        view.look();
-        book.tick(n.clock().now());
-    });
-    n.run_until([] { return false; });
-
-    const bool asked = n.stopping();
-    server.stop();
-    n.stop();
-    n.io().restart();
-    n.io().run_for(std::chrono::seconds(3));  // the last frames
-    n.hooks() = {};
-    events.attached = events.settle = nullptr;
-    events.detach = nullptr;
-    events.paid = nullptr;
-    out.event({{"event", "stopped"}}, "stopped");
-    return asked ? exit_done : exit_failed;
-}
 
 }  // namespace
 
@@ -164,36 +103,49 @@ int run_serve(const options& o) {
     settings.max_window = o.max_window;
 
     node n(o, out, {.access = store_access::create, .patient = true, .keys_per_write = 32, .passes_pruned = true});
-    serve_events events{out, n.store(), ack_info, {}, {}, {}, {}, {}, {}};
-    server_book book(schemes{}, n.store(), n.keys(), n.wallet(), n, events, settings);
-    if (const auto loaded = book.load(); !loaded) throw run_error{"--store: " + n.store().last_error()};
-    events.to_book = [&](const event& e) { book.on_event(e); };
-
-    book_view view(n, out, book);
-    n.hooks().block = [&](const connected_block& b) { view.on_block(b); };
-    n.hooks().blocks_passed = [&](std::int32_t first, std::int32_t last) { view.on_blocks_passed(first, last); };
-    n.hooks().block_disconnected = [&](std::int32_t height) { book.on_block_disconnected(height); };
-    n.hooks().fee_rate = [&](fee_rate rate) { book.on_fee_rate(rate); };
-    n.hooks().broadcast = [&](const txid& id, broadcast_outcome how, std::string_view why) {
-        book.on_broadcast(id, how, why);
-    };
-    book.on_fee_rate(n.rate());
-    urgent first(
-        n, out, false, [&](const txid& id, unix_time now) { return book.settle(id, now); }, settings);
-    n.every_second([&] { first.look(); });
-    if (!n.catch_up()) return n.stopping() ? exit_done : exit_failed;
-    n.count_seen_keys();
+    serve_events events{out, n.store(), ack_info};
+    payee side(schemes{}, n.store(), n.keys(), n.wallet(), n, n.clock(), events, settings, n.keeping());
+    settle_after settling(o.settle_after, n.io(), events, side);
+    if (o.settle_after > 0) events.paid = [&](const txid& channel) { settling.count(channel); };
+    n.start(side.keep());
+    // A store that has met the chain before takes payments at once.
+    if (!side.keep().knows_coins() && !n.catch_up()) return n.stopping() ? exit_done : exit_failed;
 
     asio::tcp_server_settings tcp;
     tcp.channel = settings;
+    std::optional<
+        asio::tcp_server<schemes, wall_clock, keys_type, store_type, seed_wallet, node, decltype(side), protobuf_codec>>
+        server;
     try {
-        asio::tcp_server server(n.io().get_executor(), boost::asio::ip::tcp::endpoint(address, at.port), schemes{},
-                                n.clock(), n.keys(), n.store(), n.wallet(), n, events, tcp,
-                                asio::use_codec<protobuf_codec>{});
-        return run(n, out, events, book, server, at.host, view, o);
+        server.emplace(n.io().get_executor(), boost::asio::ip::tcp::endpoint(address, at.port), schemes{}, n.clock(),
+                       n.keys(), n.store(), n.wallet(), n, side, tcp, asio::use_codec<protobuf_codec>{});
     } catch (const boost::system::system_error& e) {
         throw run_error{"cannot listen on " + o.listen + ": " + e.code().message()};
     }
+    side.join(*server);
+    n.join(*server);
+    json versions = json::array();
+    for (const std::int32_t v : {1, 2})
+        if (settings.versions.has(v)) versions.push_back(v);
+    out.event({{"event", "listening"},
+               {"host", at.host},
+               {"port", server->port()},
+               {"channels", side.monitor().size()},
+               {"versions", versions}},
+              "listening on " + at.host + ":" + std::to_string(server->port()) + " for new channels of version " +
+                  o.versions + ", " + std::to_string(side.monitor().size()) +
+                  " stored channels; end it with Ctrl-C, and start it again before they expire");
+    n.run_until([] { return false; });
+
+    const bool asked = n.stopping();
+    server->stop();
+    n.stop();
+    n.io().restart();
+    n.io().run_for(std::chrono::seconds(3));  // the last frames
+    side.part();
+    events.paid = nullptr;
+    out.event({{"event", "stopped"}}, "stopped");
+    return asked ? exit_done : exit_failed;
 }
 
 }  // namespace tool

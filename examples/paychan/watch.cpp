@@ -1,10 +1,10 @@
 // paychan watch: the custodian.  Settles and refunds what is due with no peer connected, until Ctrl-C.
 #include <set>
 
-#include "book_view.hpp"
 #include "channel_events.hpp"
-#include "paychan/book.hpp"
-#include "urgent.hpp"
+#include "node.hpp"
+#include "paychan/client_monitor.hpp"
+#include "paychan/server_monitor.hpp"
 #include "versions.hpp"
 
 namespace tool {
@@ -13,7 +13,7 @@ using namespace paychan;
 
 namespace {
 
-/// Hears one role's book.
+/// Hears one role's monitor.
 class watch_events {
 public:
     watch_events(report& out, store_type& store, record_kind kind) : out_(out), store_(store), kind_(kind) {}
@@ -29,7 +29,7 @@ public:
         report_event(out_, e);
     }
 
-    /// How many channels the book cannot watch, for their records cannot be read.
+    /// How many channels the monitor cannot watch, for their records cannot be read.
     [[nodiscard]] std::size_t damaged() {
         std::erase_if(damaged_, [this](const txid& id) {
             const auto record = load_record(store_, kind_, id);
@@ -107,54 +107,27 @@ int run_watch(const options& o) {
     watch_events paying_heard(out, n.store(), record_kind::client_channel);
     watch_events paid_heard(out, n.store(), record_kind::server_channel);
     const server_settings settings;
-    client_book paying(n.store(), n, paying_heard);
-    server_book paid(schemes{}, n.store(), n.keys(), n.wallet(), n, paid_heard, settings);
-    n.with_store([&] { return paying.load(); });
-    n.with_store([&] { return paid.load(); });
-    book_view paying_view(n, out, paying);
-    book_view paid_view(n, out, paid);
-    n.hooks().block = [&](const connected_block& b) {
-        paying_view.on_block(b);
-        paid_view.on_block(b);
-    };
-    n.hooks().blocks_passed = [&](std::int32_t first, std::int32_t last) {
-        paying_view.on_blocks_passed(first, last);
-        paid_view.on_blocks_passed(first, last);
-    };
-    n.hooks().block_disconnected = [&](std::int32_t height) {
-        paying.on_block_disconnected(height);
-        paid.on_block_disconnected(height);
-    };
-    n.hooks().broadcast = [&](const txid& id, broadcast_outcome how, std::string_view why) {
-        paying.on_broadcast(id, how, why);
-        paid.on_broadcast(id, how, why);
-    };
-    n.hooks().fee_rate = [&](fee_rate rate) { paid.on_fee_rate(rate); };
-    paid.on_fee_rate(n.rate());
-    urgent first(
-        n, out, true, [&](const txid& id, unix_time now) { return paid.settle(id, now); }, settings);
-    n.every_second([&] { first.look(); });
+    client_monitor paying(n.store(), n, paying_heard);
+    server_monitor paid(schemes{}, n.store(), n.keys(), n.wallet(), n, paid_heard, settings);
+    keeper keep(n.store(), n.keys(), n.wallet(), n, n.clock(), n.keeping(), paying, paid);
+    n.start(keep);
     if (!n.catch_up()) return n.stopping() ? exit_done : exit_failed;
 
     outlook tell(n, out);
     bool idle = false;
     std::size_t damaged = 0;
-    n.every_second([&] {
-        first.look();
-        paying_view.look();
-        paid_view.look();
-        paying.tick();
-        paid.tick(n.clock().now());
+    const auto look = [&] {
         auto settlement = paid.next_expiry();
-        if (settlement) settlement = *settlement + -settings.settle_margin;
+        if (settlement) settlement = settlement_deadline(*settlement, settings.settle_margin);
         damaged = paying_heard.damaged() + paid_heard.damaged();
         tell.tell(paying.unended(), paid.unended(), damaged, paying.next_expiry(), settlement);
         idle = paying.unended() + paid.unended() == 0;
-    });
+    };
+    look();
+    n.every_second(look);
     n.run_until([&] { return o.until_idle && idle; });
     const bool asked = n.stopping() || (o.until_idle && idle);
     n.stop();
-    n.hooks() = {};
     json last{{"event", "stopped"}};
     if (damaged > 0) last["unreadable"] = damaged;
     out.event(last, idle && damaged == 0 ? "nothing is left to watch"

@@ -2,9 +2,9 @@
 #pragma once
 
 #include "paychan/channel/carry_out.hpp"
+#include "paychan/channel/claim.hpp"
 #include "paychan/channel/client_step.hpp"
 #include "paychan/channel/cltv_p2sh.hpp"
-#include "paychan/channel/custody.hpp"
 #include "paychan/channel/multisig_refund.hpp"
 
 namespace paychan {
@@ -141,11 +141,12 @@ public:
     }
 
     /// Sends the refund of the channel that this object holds, if the chain's time has come; call it with each new block, for
-    /// as long as the contract is unspent.  A client_book does it for all that are in the store.
+    /// as long as the contract is unspent.  A client_monitor does it for all that are in the store.
     /// median_time  of the last 11 blocks
     /// Fails        not_yet_due, wrong_state (there is no channel), not_found, store_failed.
     [[nodiscard]] result<void> refund(unix_time median_time) {
-        return broadcast_refund(channel_.record, median_time, store_, broadcaster_, memory_);
+        PAYCHAN_CHECK(broadcast_refund(channel_.record, median_time, store_, broadcaster_, memory_));
+        return {};
     }
 
     /// Follows the chain.

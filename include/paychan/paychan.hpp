@@ -1,8 +1,8 @@
 // The umbrella: everything that needs no dependency of its own, floors 0-5 and memory/.
 #pragma once
 
-#include "paychan/book.hpp"
 #include "paychan/client.hpp"
+#include "paychan/client_monitor.hpp"
 #include "paychan/memory/chain.hpp"
 #include "paychan/memory/chain_follower.hpp"
 #include "paychan/memory/clock.hpp"
@@ -11,4 +11,5 @@
 #include "paychan/memory/store.hpp"
 #include "paychan/memory/wallet.hpp"
 #include "paychan/server.hpp"
+#include "paychan/server_monitor.hpp"
 #include "paychan/wire/codec.hpp"

@@ -145,10 +145,11 @@ enum class store_access : std::uint8_t {
 /// newer, and what stands before it counts as there.  Without put_many a batch is written one by one in its order, so a
 /// server commits once for each channel and not once for all.
 ///
-/// Optional: scan(kind, after, f)  calls f(record_id, const stored_record&) for the records of that kind in the order of
-/// their names, from the first name above `after` on, or from the first of all; f returns false to stop, and must not use
-/// the store.  The bytes live during the call.  Records that cannot be read are passed over: list() names them.  Without
-/// scan a start asks for each record by its name.  Fails  store_failed.
+/// Optional: scan(kind, after, f)  calls f(record_id, const result<stored_record>&) for the records of that kind in the
+/// order of their names, from the first name above `after` on, or from the first of all; f returns false to stop, and must
+/// not use the store.  The bytes live during the call.  What get() would fail with, as corrupt_record, f is given; the
+/// others follow.  Without scan a start asks for each record by its name.  Fails  store_failed, corrupt_record (it cannot
+/// go on).
 ///
 /// Optional: foreign_writes()  a number that changes when another process has written since the last call.  Without it a
 /// monitor lists all names now and then, to find what others have stored.
@@ -168,7 +169,7 @@ concept BatchStore = Store<S> && requires(S s, std::span<const put_request> batc
 
 template <class S>
 concept ScanStore = Store<S> && requires(S s, record_kind kind, const std::optional<txid>& after,
-                                         bool (*f)(const record_id&, const stored_record&)) {
+                                         bool (*f)(const record_id&, const result<stored_record>&)) {
     { s.scan(kind, after, f) } -> std::same_as<result<void>>;
 };
 
@@ -342,8 +343,8 @@ using chain_position = bounded_list<chain_place, 48>;
 /// Where blocks come from.  It is a Broadcaster, and tells its listeners (see ChainListener) of everything else.
 /// follow(from, first)  tells of blocks from now on: of those behind `from`.  Blocks of `from` that have left the active
 ///                      chain are told as disconnected before; when all of them have, or `from` is empty, blocks are told
-///                      from the height `first` on; without it, from the next one that comes.  May be called again, also
-///                      from a listener, to read blocks anew.  Until it is called, everything but blocks is told.
+///                      from the height `first` on; without it, from the lowest of `from`, or the next that comes.  May
+///                      be called again, also from a listener, to read anew.  Until it is called, all but blocks is told.
 /// position()           up to which block the listeners were told; empty before the first.
 template <class C>
 concept ChainSource = Broadcaster<C> &&

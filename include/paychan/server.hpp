@@ -2,8 +2,8 @@
 #pragma once
 
 #include "paychan/channel/carry_out.hpp"
+#include "paychan/channel/claim.hpp"
 #include "paychan/channel/cltv_p2sh.hpp"
-#include "paychan/channel/custody.hpp"
 #include "paychan/channel/multisig_refund.hpp"
 #include "paychan/channel/server_step.hpp"
 
@@ -107,7 +107,7 @@ public:
         if (carry_out(put_all(store_, batch))) follow_up();
     }
 
-    /// Settles now: the operator or the book says so.  Fails  wrong_state, insufficient_funds, key_unavailable,
+    /// Settles now: the operator or the monitor says so.  Fails  wrong_state, insufficient_funds, key_unavailable,
     /// store_failed.
     [[nodiscard]] result<void> settle() {
         next_ = channel_;

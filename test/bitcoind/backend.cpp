@@ -1,8 +1,12 @@
 #include "paychan/bitcoind/backend.hpp"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
+#include <functional>
 #include <map>
 #include <random>
+#include <stdexcept>
+#include <utility>
 #include <vector>
 
 #include "fake_node.hpp"
@@ -128,6 +132,7 @@ struct fake_chain {
 };
 
 struct follower {
+    static constexpr chain_turn chain_order = chain_turn::others;
     struct outcome {
         txid id;
         broadcast_outcome how;
@@ -135,7 +140,8 @@ struct follower {
     };
     std::map<std::int32_t, block_hash> blocks;
     std::map<std::int32_t, std::int64_t> medians;
-    std::vector<std::int32_t> left;
+    std::vector<std::int32_t> told;  // heights of blocks
+    std::vector<std::int32_t> left;  // from which on
     std::vector<outcome> outcomes;
     std::vector<std::int64_t> fees;
     std::vector<node_status> states;
@@ -143,61 +149,101 @@ struct follower {
     std::vector<std::pair<std::int32_t, std::int32_t>> passed;
     std::vector<std::pair<std::int32_t, std::int64_t>> tips;
     std::function<void(std::int32_t)> at_block = [](std::int32_t) {};
+    std::function<void(const chain_event&)> at_end = [](const chain_event&) {};  // of each event
     bool in_call = false;  // the test is inside a call to the backend
 
-    void on_block(const connected_block& b) {
+    void on_chain(const chain_event& e) {
         REQUIRE_FALSE(in_call);
+        match(
+            e, [this](const connected_block& b) { on_block(b); },
+            [this](const disconnected_blocks& d) {
+                REQUIRE_FALSE(blocks.empty());
+                REQUIRE(d.from <= blocks.rbegin()->first);
+                std::erase_if(blocks, [&](const auto& b) { return b.first >= d.from; });
+                std::erase_if(medians, [&](const auto& b) { return b.first >= d.from; });
+                left.push_back(d.from);
+            },
+            [this](const passed_blocks& p) { passed.emplace_back(p.first, p.last); },
+            [this](const chain_tip& t) { tips.emplace_back(t.height, t.median_time.seconds); },
+            [this](const broadcast_answer& a) {
+                outcomes.push_back({a.id, a.outcome, std::string(a.words)});
+            },
+            [this](const fee_estimate& f) { fees.push_back(f.rate.sat_per_kvb); });
+        at_end(e);
+    }
+    void on_block(const connected_block& b) {
         if (!blocks.empty() && (passed.empty() || passed.back().second != b.height - 1)) {
             REQUIRE(b.height == blocks.rbegin()->first + 1);
             REQUIRE(parse_block_header(b.raw)->previous == blocks.rbegin()->second);
         }
         REQUIRE(parse_block_header(b.raw)->hash.bytes == b.hash);
+        told.push_back(b.height);
         blocks[b.height] = block_hash{b.hash};
         medians[b.height] = b.median_time.seconds;
         at_block(b.height);
     }
-    void on_block_disconnected(std::int32_t height) {
-        REQUIRE_FALSE(blocks.empty());
-        REQUIRE(height == blocks.rbegin()->first);
-        blocks.erase(height);
-        medians.erase(height);
-        left.push_back(height);
-    }
-    void on_broadcast(const txid& id, broadcast_outcome how, std::string_view reason) {
-        REQUIRE_FALSE(in_call);
-        outcomes.push_back({id, how, std::string(reason)});
-    }
-    void on_blocks_passed(std::int32_t first, std::int32_t last) { passed.emplace_back(first, last); }
-    void on_tip(std::int32_t height, unix_time median_time) { tips.emplace_back(height, median_time.seconds); }
-    void on_fee_rate(fee_rate r) { fees.push_back(r.sat_per_kvb); }
-    void on_node_status(node_status s, std::string_view words) {
-        states.push_back(s);
-        last_words = words;
+};
+
+/// Throws at some events of one kind; of blocks, at one.
+struct thrower {
+    static constexpr chain_turn chain_order = chain_turn::others;
+    int kind;
+    int left = 2;  // times that it throws
+    std::vector<chain_event> heard;
+    void on_chain(const chain_event& e) {
+        const auto index = static_cast<std::size_t>(kind);
+        const auto* block = std::get_if<connected_block>(&e);
+        if (e.index() != index || (block && block->height != 35)) return;
+        heard.push_back(e);
+        if (left > 0 && left-- > 0) throw std::runtime_error("a bug");
     }
 };
 
-backend_settings settings(std::optional<std::int32_t> from = 0) {
+backend_settings settings() {
     backend_settings s;
     s.chain = "regtest";
-    s.walk.from = from;
     s.poll = 1ms;
     s.fee_poll = 1ms;
     s.rpc.timeout = 5s;
     return s;
 }
 
+using height_or_none = std::optional<std::int32_t>;
+
 struct fixture {
     boost::asio::io_context io;
     fake_chain chain;
     fake::node node;
     follower f;
-    std::optional<backend<follower>> chain_backend;
+    std::optional<backend> chain_backend;
 
     explicit fixture(int height, backend_settings s = settings())
         : chain(height), node(io, [this](const fake::request& r) { return chain.answer(r); }) {
-        chain_backend.emplace(io, node.address(), f, s);
+        make(std::move(s));
     }
-    backend<follower>& b() { return *chain_backend; }
+    void make(backend_settings s = settings()) {
+        s.on_status = [this](node_status status, const rpc_error&, std::string_view words) {
+            REQUIRE_FALSE(f.in_call);
+            f.states.push_back(status);
+            f.last_words = words;
+        };
+        chain_backend.emplace(io, node.address(), s);
+    }
+    backend& b() { return *chain_backend; }
+
+    void follow(height_or_none first = 0, const chain_position& from = {}) {
+        f.in_call = true;
+        b().start(f);
+        b().follow(from, first);
+        f.in_call = false;
+    }
+    /// Another process goes on from `from`.
+    void resume(const chain_position& from, height_or_none first = 0) {
+        make();
+        chain.asked.clear();
+        f.told.clear();
+        follow(first, from);
+    }
 
     void broadcast(const std::vector<std::uint8_t>& tx) {
         f.in_call = true;
@@ -214,6 +260,15 @@ struct fixture {
     void check_medians() const {
         for (const auto& [height, median] : f.medians)
             REQUIRE(median == chain.median_time(static_cast<std::size_t>(height)));
+    }
+    /// The position has the tip, and only blocks of the chain, down to the first that was told.
+    void check_position() const {
+        const chain_position p = chain_backend->position();
+        REQUIRE_FALSE(p.empty());
+        CHECK(p[0].height == chain.height());
+        CHECK(p[p.size() - 1].height == f.blocks.begin()->first);
+        for (const chain_place& place : p)
+            CHECK(place.hash == chain.active[static_cast<std::size_t>(place.height)].hash.bytes);
     }
     template <class Done>
     bool run(Done done) {
@@ -233,7 +288,7 @@ struct fixture {
 
 TEST_CASE("a backend reports every block from genesis with its median time", "[bitcoind]") {
     fixture t(40);
-    t.b().start();
+    t.follow();
     REQUIRE(t.catch_up());
     CHECK(t.f.blocks.size() == 41);
     t.check_medians();
@@ -248,25 +303,35 @@ TEST_CASE("a backend reports every block from genesis with its median time", "[b
 TEST_CASE("a backend that starts later asks for the headers before, so that the first median time is right",
           "[bitcoind]") {
     const auto from = GENERATE(1, 5, 10, 11, 12, 39, 40);
-    fixture t(40, settings(from));
-    t.b().start();
+    fixture t(40);
+    t.follow(from);
     REQUIRE(t.catch_up());
     CHECK(t.f.blocks.begin()->first == from);
     t.check_medians();
     CHECK(t.chain.asked["getblock"] == 41 - from);
 }
 
-TEST_CASE("a backend without a first height begins with the tip", "[bitcoind]") {
-    fixture t(40, settings(std::nullopt));
-    t.b().start();
+TEST_CASE("a backend without a first height begins behind the tip", "[bitcoind]") {
+    fixture t(40);
+    t.follow(std::nullopt);
+    REQUIRE(t.run([&] { return !t.f.states.empty(); }));
+    CHECK(t.f.states == std::vector{node_status::following});
+    CHECK(t.b().position().empty());
+    t.chain.grow(2);
     REQUIRE(t.catch_up());
-    CHECK(t.f.blocks.size() == 1);
+    CHECK(t.f.told == std::vector<std::int32_t>{41, 42});
+    t.check_medians();
+    t.chain.shrink(5);
+    t.chain.grow(7);
+    REQUIRE(t.catch_up());
+    CHECK(t.f.left == std::vector<std::int32_t>{41});
+    CHECK(t.f.blocks.begin()->first == 41);
     t.check_medians();
 }
 
 TEST_CASE("a backend waits, and says so once, for a first height that the chain has not reached", "[bitcoind]") {
-    fixture t(40, settings(42));
-    t.b().start();
+    fixture t(40);
+    t.follow(42);
     t.looks(3);
     CHECK(t.f.states == std::vector{node_status::waiting});
     t.chain.grow(2);
@@ -275,29 +340,31 @@ TEST_CASE("a backend waits, and says so once, for a first height that the chain 
     t.check_medians();
 }
 
-TEST_CASE("a reorganisation takes the old blocks away from the tip down, then brings the new ones", "[bitcoind]") {
+TEST_CASE("a reorganisation takes the old blocks away, then brings the new ones", "[bitcoind]") {
     fixture t(40);
-    t.b().start();
+    t.follow();
     REQUIRE(t.catch_up());
     t.chain.shrink(4);
     t.chain.grow(GENERATE(1, 4, 6));  // to a chain that is shorter, as long, longer
     REQUIRE(t.catch_up());
-    CHECK(t.f.left == std::vector<std::int32_t>{40, 39, 38, 37});
+    CHECK(t.f.left == std::vector<std::int32_t>{37});
+    t.check_position();
     t.check_medians();
 }
 
 TEST_CASE("a chain that only gets shorter is a reorganisation, too", "[bitcoind]") {
     fixture t(40);
-    t.b().start();
+    t.follow();
     REQUIRE(t.catch_up());
     t.chain.shrink(2);
     REQUIRE(t.catch_up());
-    CHECK(t.f.left == std::vector<std::int32_t>{40, 39});
+    CHECK(t.f.left == std::vector<std::int32_t>{39});
+    t.check_position();
 }
 
 TEST_CASE("a node that downloads its chain again is behind, and takes no block away", "[bitcoind]") {
     fixture t(40);
-    t.b().start();
+    t.follow();
     REQUIRE(t.catch_up());
     const auto full = t.chain.active;
     t.chain.shrink(30);
@@ -314,7 +381,7 @@ TEST_CASE("a node that downloads its chain again is behind, and takes no block a
 TEST_CASE("a backend follows a node that is syncing, and says so", "[bitcoind]") {
     fixture t(40);
     t.chain.downloading = true;
-    t.b().start();
+    t.follow();
     REQUIRE(t.catch_up());
     REQUIRE(t.run([&] { return !t.f.states.empty(); }));
     CHECK(t.f.states == std::vector{node_status::syncing});
@@ -324,39 +391,285 @@ TEST_CASE("a backend follows a node that is syncing, and says so", "[bitcoind]")
 }
 
 TEST_CASE("a reorganisation below the first height shows only blocks from there on", "[bitcoind]") {
-    fixture t(40, settings(39));
-    t.b().start();
+    fixture t(40);
+    t.follow(39);
     REQUIRE(t.catch_up());
     t.chain.shrink(6);
     t.chain.grow(10);
     REQUIRE(t.catch_up());
-    CHECK(t.f.left == std::vector<std::int32_t>{40, 39});
+    CHECK(t.f.left == std::vector<std::int32_t>{39});
     CHECK(t.f.blocks.begin()->first == 39);
     t.check_medians();
 }
 
-TEST_CASE("a reorganisation as deep as the setting is followed, a deeper one fails", "[bitcoind]") {
-    auto s = settings();
-    s.walk.max_reorg_depth = 5;
-    fixture t(40, s);
-    t.b().start();
+TEST_CASE("a reorganisation of any depth is followed, with one event", "[bitcoind]") {
+    const std::int32_t from = GENERATE(0, 300);
+    const int depth = GENERATE(5, 280, 330, 420);
+    fixture t(420);
+    t.follow(from);
     REQUIRE(t.catch_up());
-    t.chain.shrink(5);
-    t.chain.grow(6);
+    t.check_position();
+    t.chain.shrink(depth);
+    t.chain.grow(depth + 1);
     REQUIRE(t.catch_up());
+    REQUIRE(t.f.left.size() == 1);
+    CHECK(t.f.left[0] <= std::max(from, 421 - depth));
+    CHECK(t.f.left[0] >= from);
+    if (depth <= 280) CHECK(t.f.left[0] == std::max(from, 421 - depth));  // it was in memory
+    CHECK(t.f.blocks.begin()->first == from);
     t.check_medians();
-    t.chain.shrink(6);
-    t.chain.grow(7);
-    REQUIRE(t.run([&] { return t.f.states.back() == node_status::failed; }));
-    CHECK(t.f.left.size() == 5);
-    CHECK(t.f.last_words.find("reorganisation deeper than 5 blocks") == 0);
+    t.check_position();
+    t.chain.grow(1);
+    REQUIRE(t.catch_up());
+    CHECK(t.f.left.size() == 1);
+    CHECK(t.f.states.back() == node_status::following);
+}
+
+TEST_CASE("a backend goes on from a position, and reads no block twice", "[bitcoind]") {
+    const std::int32_t from = GENERATE(0, 3, 39);
+    fixture t(40);
+    t.follow(from);
+    REQUIRE(t.catch_up());
+    const chain_position at_40 = t.b().position();
+    t.f.states.clear();
+
+    SECTION("the chain has not moved") {
+        t.resume(at_40);
+        REQUIRE(t.run([&] { return !t.f.states.empty(); }));
+        CHECK(t.f.states == std::vector{node_status::following});
+        CHECK(t.f.told.empty());
+        CHECK(t.chain.asked["getblock"] == 0);
+        CHECK(std::ranges::equal(t.b().position(), at_40));
+    }
+    SECTION("there are new blocks, and the next position goes as far back as the first one") {
+        for (int i = 0; i < 3; ++i) {
+            const chain_position before = t.b().position();
+            t.chain.grow(2);
+            t.resume(before);
+            CHECK(std::ranges::equal(t.b().position(), before));
+            REQUIRE(t.catch_up());
+            CHECK(t.f.told == std::vector{41 + 2 * i, 42 + 2 * i});
+            CHECK(t.chain.asked["getblock"] == 2);
+            t.check_medians();
+            t.check_position();
+        }
+    }
+    SECTION("the chain has grown far, and is reorganised below where it went on") {
+        t.chain.grow(1);
+        t.resume(at_40);
+        REQUIRE(t.catch_up());
+        t.chain.shrink(2);  // 40 and 41; of what came before 40, only the position knows
+        t.chain.grow(3);
+        REQUIRE(t.catch_up());
+        CHECK(t.f.left == std::vector<std::int32_t>{40});
+        t.check_medians();
+        t.check_position();
+    }
+    CHECK(t.f.left.size() <= 1);
+}
+
+TEST_CASE("a reorganisation while nobody looked is told when a backend goes on", "[bitcoind]") {
+    fixture t(100);
+    t.follow(10);
+    REQUIRE(t.catch_up());
+    const chain_position at_100 = t.b().position();
+    const int depth = GENERATE(1, 3, 10, 11, 25, 60, 91, 95);
+    const int grown = GENERATE(10, 40);
+    t.chain.shrink(depth);
+    t.chain.grow(grown);
+    std::int32_t fork = 0;  // the highest place of the position that the node still has
+    for (const chain_place& p : at_100)
+        if (p.height <= 100 - depth) fork = std::max(fork, p.height);
+    t.resume(at_100, 10);
+    REQUIRE(t.catch_up());
+    CHECK(t.f.left == std::vector{fork == 0 ? 10 : fork + 1});
+    CHECK(t.f.told.front() == (fork == 0 ? 10 : fork + 1));
+    if (fork != 0) CHECK(fork >= 100 - 4 * depth);
+    t.check_medians();
+    t.check_position();
+}
+
+TEST_CASE("blocks are told anew from the first height, when none of a position is left", "[bitcoind]") {
+    fixture t(40);
+    t.follow(30);
+    REQUIRE(t.catch_up());
+    const chain_position at_40 = t.b().position();
+    t.chain.shrink(20);
+    t.chain.grow(30);
+    const height_or_none first = GENERATE(height_or_none(), height_or_none(30), height_or_none(5));
+    t.resume(at_40, first);
+    REQUIRE(t.catch_up());
+    CHECK(t.f.left == std::vector<std::int32_t>{30});
+    CHECK(t.f.told.front() == first.value_or(30));
+    t.check_medians();
+    t.check_position();
+}
+
+TEST_CASE("a node that has not got to the position yet takes no block away", "[bitcoind]") {
+    fixture t(40);
+    t.follow();
+    REQUIRE(t.catch_up());
+    const chain_position at_40 = t.b().position();
+    const auto full = t.chain.active;
+    t.chain.shrink(30);
+    t.chain.downloading = true;
+    t.f.states.clear();
+    t.resume(at_40);
+    t.looks(3);
+    CHECK(t.f.states == std::vector{node_status::waiting});
+    CHECK(std::ranges::equal(t.b().position(), at_40));
+    t.chain.active = full;
+    t.chain.grow(1);
+    t.chain.downloading = false;
+    REQUIRE(t.catch_up());
+    CHECK(t.f.left.empty());
+    CHECK(t.f.told == std::vector<std::int32_t>{41});
+}
+
+TEST_CASE("a chain that was shorter when a backend went on is followed", "[bitcoind]") {
+    fixture t(40);
+    t.follow();
+    REQUIRE(t.catch_up());
+    const chain_position at_40 = t.b().position();
+    t.chain.shrink(4);
+    t.chain.grow(2);  // fewer blocks, with more work
+    t.resume(at_40);
+    REQUIRE(t.catch_up());
+    CHECK(t.f.left == std::vector<std::int32_t>{37});
+    CHECK(t.f.told == std::vector<std::int32_t>{37, 38});
+    t.check_medians();
+}
+
+TEST_CASE("a position whose blocks nobody can have is no harm", "[bitcoind]") {
+    fixture t(40);
+    chain_position damaged;
+    damaged.push_back(chain_place{-3, {}});
+    t.f.blocks[40] = {};  // something to take away
+    t.follow(38, damaged);
+    REQUIRE(t.catch_up());
+    CHECK(t.f.told == std::vector<std::int32_t>{38, 39, 40});
+}
+
+TEST_CASE("before follow() all but blocks is told, and a node's trouble", "[bitcoind]") {
+    fixture t(40);
+    t.b().start(t.f);
+    t.broadcast(transaction_named(1));
+    REQUIRE(t.run([&] { return !t.f.tips.empty() && !t.f.fees.empty() && t.f.outcomes.size() == 1; }));
+    t.looks(3);
+    CHECK(t.f.told.empty());
+    CHECK(t.f.states.empty());
+    t.node.down();
+    REQUIRE(t.run([&] { return !t.f.states.empty(); }));
+    CHECK(t.f.states == std::vector{node_status::unreachable});
+    t.node.up();
+    t.b().follow({}, 40);
+    REQUIRE(t.catch_up());
+    REQUIRE(t.run([&] { return t.f.states.size() == 2; }));
+    CHECK(t.f.states[1] == node_status::following);
+}
+
+TEST_CASE("follow() may be called again, also by a listener, and blocks come from the new place", "[bitcoind]") {
+    const int when = GENERATE(0, 1, 2, 3, 4);
+    fixture t(40);
+    bool done = false;
+    const auto again = [&] {
+        if (std::exchange(done, true)) return;
+        t.f.blocks.clear();
+        t.b().follow({}, 5);
+        t.f.told.clear();
+        CHECK(t.b().position().empty());
+    };
+    if (when == 1)
+        t.f.at_block = [&](std::int32_t height) {
+            if (height == 20) again();
+        };
+    if (when == 2)
+        t.f.at_end = [&](const chain_event& e) {
+            if (std::holds_alternative<chain_tip>(e)) again();
+        };
+    if (when == 3)
+        t.f.at_end = [&](const chain_event& e) {
+            if (std::holds_alternative<fee_estimate>(e)) again();
+        };
+    if (when == 4)
+        t.f.at_end = [&](const chain_event& e) {
+            if (std::holds_alternative<disconnected_blocks>(e)) again();
+        };
+    t.follow(10);
+    if (when == 0) {
+        REQUIRE(t.run([&] { return t.f.told.size() == 3; }));
+        again();
+    }
+    if (when == 4) {
+        REQUIRE(t.catch_up());
+        t.chain.shrink(3);
+        t.chain.grow(4);
+    }
+    REQUIRE(t.run([&] { return done && t.same(); }));
+    CHECK(t.f.told.front() == 5);
+    CHECK(t.f.blocks.begin()->first == 5);
+    REQUIRE(t.run([&] { return !t.f.states.empty() && t.f.states.back() == node_status::following; }));
+    const auto states = t.f.states.size();
+    again();
+    t.b().follow(t.b().position(), 0);  // there is nothing new: it is caught up at once, and says so
+    REQUIRE(t.run([&] { return t.f.states.size() == states + 1; }));
+    t.check_medians();
+    t.check_position();
+}
+
+TEST_CASE("what a listener throws at leaves run(), and is told to all again with the next look", "[bitcoind]") {
+    const int kind = GENERATE(0, 1, 2, 3, 4, 5);
+    thrower second{kind, 2, {}};
+    auto s = settings();
+    s.walk.pass_pruned = true;
+    fixture t(40, s);
+    int first_heard = 0;
+    t.f.at_end = [&](const chain_event& e) {
+        const auto* block = std::get_if<connected_block>(&e);
+        if (e.index() != static_cast<std::size_t>(kind)) return;
+        if (!block || block->height == 35) ++first_heard;
+        if (second.left == 0) return;
+        if (block && block->height == 35) t.f.blocks.erase(35);  // it comes again
+        if (std::holds_alternative<disconnected_blocks>(e)) t.f.blocks[38];
+    };
+    if (kind == 1) t.chain.prune_height = 20;
+    int thrown = 0;
+    const auto run = [&](auto done) {
+        const auto end = std::chrono::steady_clock::now() + 10s;
+        while (!done() && std::chrono::steady_clock::now() < end) try {
+                t.io.restart();
+                t.io.run_one_for(100ms);
+            } catch (const std::runtime_error&) {
+                ++thrown;
+            }
+        return done();
+    };
+    t.b().start(t.f, second);
+    t.b().follow({}, 0);
+    t.broadcast(transaction_named(1));
+    if (kind == 2) {
+        REQUIRE(run([&] { return t.same(); }));
+        t.chain.shrink(3);
+        t.chain.grow(1);
+    }
+    const auto at_tip = [&] { return !t.f.told.empty() && t.f.told.back() == t.chain.height(); };
+    REQUIRE(run([&] { return second.heard.size() >= 3 && at_tip(); }));
+    CHECK(thrown == 2);
+    CHECK(first_heard >= 3);
+    t.f.at_end = [](const chain_event&) {};
+    t.chain.grow(2);
+    REQUIRE(run(at_tip));
+    if (kind == 4) CHECK(t.f.outcomes.size() == 3);
+    if (kind != 3) CHECK(second.heard.size() == 3);  // tips are told with each look
+    t.check_medians();
+    REQUIRE(run([&] { return !t.f.states.empty() && t.f.states.back() == node_status::following; }));
 }
 
 TEST_CASE("a node on another network is a failure, and no transaction is sent to it", "[bitcoind]") {
     fixture t(5);
     t.chain.name = "main";
     t.broadcast(transaction_named(1));
-    t.b().start();
+    t.follow();
     REQUIRE(t.run([&] { return !t.f.states.empty() && !t.f.outcomes.empty(); }));
     CHECK(t.f.states == std::vector{node_status::failed});
     CHECK(t.f.last_words.find("chain main, not on regtest") != std::string::npos);
@@ -368,12 +681,12 @@ TEST_CASE("a node on another network is a failure, and no transaction is sent to
 }
 
 TEST_CASE("a pruned block is a failure that says which", "[bitcoind]") {
-    fixture t(40, settings(20));
+    fixture t(40);
     t.chain.first = [&](const fake::request& r) -> std::optional<fake::reply> {
         if (r.method() == "getblock") return fake::error(r, -1, "Block not available (pruned data)");
         return std::nullopt;
     };
-    t.b().start();
+    t.follow(20);
     REQUIRE(t.run([&] { return !t.f.states.empty(); }));
     CHECK(t.f.states == std::vector{node_status::failed});
     CHECK(t.f.last_words.find("the node has pruned block 20") == 0);
@@ -382,7 +695,7 @@ TEST_CASE("a pruned block is a failure that says which", "[bitcoind]") {
 TEST_CASE("a backend that may goes on behind pruned blocks, and says which it has not seen", "[bitcoind]") {
     const bool says_lowest = GENERATE(false, true);
     const std::int32_t from = GENERATE(0, 5, 20);
-    auto s = settings(from);
+    auto s = settings();
     s.walk.pass_pruned = true;
     fixture t(60, s);
     const auto is_gone = [](std::int32_t height) { return height < 25 || height == 30 || height == 60; };
@@ -394,7 +707,7 @@ TEST_CASE("a backend that may goes on behind pruned blocks, and says which it ha
                 return fake::error(r, -1, "Block not available (pruned data)");
         return std::nullopt;
     };
-    t.b().start();
+    t.follow(from);
     REQUIRE(t.run([&] { return !t.f.states.empty(); }));
     CHECK(t.f.states == std::vector{node_status::following});
     std::vector<std::pair<std::int32_t, std::int32_t>> gone;
@@ -416,7 +729,7 @@ TEST_CASE("a backend tells of the node's tip before it has read a block", "[bitc
     t.f.at_block = [&](std::int32_t height) {
         if (height == 0) before = t.f.tips;
     };
-    t.b().start();
+    t.follow();
     REQUIRE(t.catch_up());
     CHECK(before == std::vector{std::pair{std::int32_t{40}, t.chain.median_time(40)}});
     t.chain.grow(1);
@@ -436,7 +749,7 @@ TEST_CASE("a block that is not what was asked for is not reported, and the node'
         if (kind == 3) return fake::ok(r, 17);
         return fake::ok(r, hex(raw));
     };
-    t.b().start();
+    t.follow();
     t.looks(5);
     CHECK(t.f.blocks.size() == 10);
     CHECK(t.f.states == std::vector{node_status::unreachable});
@@ -448,7 +761,7 @@ TEST_CASE("a node whose blocks never fit together is not asked in a tight loop",
     auto s = settings();
     s.poll = 20ms;
     fixture t(20, s);
-    t.b().start();
+    t.follow();
     REQUIRE(t.catch_up());
     // It says that there is another block, whose hash belongs to a block that stands elsewhere.
     t.chain.grow(1);
@@ -466,7 +779,7 @@ TEST_CASE("a node whose blocks never fit together is not asked in a tight loop",
 TEST_CASE("a broadcast is sent to the node and ends in one outcome, never from inside the call", "[bitcoind]") {
     fixture t(5);
     t.broadcast(transaction_named(1));  // before start: held
-    t.b().start();
+    t.follow();
     REQUIRE(t.run([&] { return t.f.outcomes.size() == 1; }));
     t.broadcast(transaction_named(2));
     t.broadcast(transaction_named(2));
@@ -485,7 +798,7 @@ TEST_CASE("a broadcast that the node refuses comes with the node's words", "[bit
         if (r.method() == "sendrawtransaction") return fake::error(r, -26, "non-final");
         return std::nullopt;
     };
-    t.b().start();
+    t.follow();
     t.broadcast(transaction_named(1));
     REQUIRE(t.run([&] { return t.f.outcomes.size() == 1; }));
     CHECK(t.f.outcomes[0].how == broadcast_outcome::refused);
@@ -496,6 +809,7 @@ TEST_CASE("a broadcast of what is no transaction is refused without asking the n
     fixture t(5);
     t.broadcast({1, 2, 3});
     t.broadcast({});
+    t.b().start(t.f);
     REQUIRE(t.run([&] { return t.f.outcomes.size() == 2; }));
     for (const auto& o : t.f.outcomes) CHECK(o.how == broadcast_outcome::refused);
 }
@@ -505,17 +819,18 @@ TEST_CASE("broadcasts that wait for the node are bounded", "[bitcoind]") {
     s.max_held = 2;
     fixture t(5, s);
     for (std::uint64_t i = 0; i < 4; ++i) t.broadcast(transaction_named(i));
-    REQUIRE(t.run([&] { return t.f.outcomes.size() == 2; }));
-    for (const auto& o : t.f.outcomes) CHECK(o.how == broadcast_outcome::unreachable);
-    t.b().start();
+    CHECK(t.f.outcomes.empty());
+    t.follow();
     REQUIRE(t.run([&] { return t.f.outcomes.size() == 4; }));
+    CHECK(t.f.outcomes[0].how == broadcast_outcome::unreachable);
+    CHECK(t.f.outcomes[1].how == broadcast_outcome::unreachable);
     CHECK(t.f.outcomes[3].how == broadcast_outcome::accepted);
 }
 
 TEST_CASE("a node that goes down and comes back is told once each; broadcasts meanwhile are unreachable",
           "[bitcoind]") {
     fixture t(10);
-    t.b().start();
+    t.follow();
     REQUIRE(t.run([&] { return t.f.states.size() == 1; }));
     t.node.down();
     REQUIRE(t.run([&] { return t.f.states.size() == 2; }));
@@ -537,7 +852,7 @@ TEST_CASE("a node that goes down and comes back is told once each; broadcasts me
 
 TEST_CASE("a node that comes back as another chain gets no transaction", "[bitcoind]") {
     fixture t(10);
-    t.b().start();
+    t.follow();
     REQUIRE(t.catch_up());
     t.node.down();
     REQUIRE(t.run([&] { return !t.f.states.empty() && t.f.states.back() == node_status::unreachable; }));
@@ -560,7 +875,7 @@ TEST_CASE("a node that starts, refuses the login or is none is unreachable, told
             default: return std::nullopt;
         }
     };
-    t.b().start();
+    t.follow();
     std::vector<std::string> words;
     for (; stage < 3; ++stage) {
         t.looks(4);
@@ -576,7 +891,7 @@ TEST_CASE("a node that starts, refuses the login or is none is unreachable, told
 
 TEST_CASE("the fee rate is the fallback without an estimate, and is told when it changes", "[bitcoind]") {
     fixture t(5);
-    t.b().start();
+    t.follow();
     REQUIRE(t.run([&] { return t.f.fees.size() == 1; }));
     t.looks(3);
     t.chain.fee = json{{"feerate", json::parse("0.00012345")}, {"blocks", 6}};
@@ -593,7 +908,7 @@ TEST_CASE("a stopped backend lets the io_context end and tells nothing more", "[
     t.f.at_block = [&](std::int32_t height) {
         if (height == stop_at) t.b().stop();
     };
-    t.b().start();
+    t.follow();
     REQUIRE(t.run([&] { return t.f.blocks.count(stop_at) == 1; }));
     t.b().broadcast(transaction_named(1));
     t.node.down();
@@ -606,7 +921,7 @@ TEST_CASE("a stopped backend lets the io_context end and tells nothing more", "[
 
 TEST_CASE("a backend that is destroyed with work under way leaves nothing behind", "[bitcoind]") {
     fixture t(40);
-    t.b().start();
+    t.follow();
     t.broadcast({1});
     const auto steps = GENERATE(0, 1, 2, 5, 20, 50);
     for (int i = 0; i < steps; ++i) t.io.run_one_for(100ms);
@@ -623,7 +938,7 @@ TEST_CASE("a follower ends with the node's chain, however it is reorganised whil
     std::mt19937 random(seed);
     const auto up_to = [&](int n) { return static_cast<int>(random() % static_cast<unsigned>(n + 1)); };
     for (int round = 0; round < 8; ++round) {
-        fixture t(30 + up_to(20), settings(up_to(30)));
+        fixture t(30 + up_to(20));
         int changes = 30;
         t.chain.first = [&](const fake::request&) -> std::optional<fake::reply> {
             // Between any two questions, the chain may be another one, or the connection gone.
@@ -635,7 +950,12 @@ TEST_CASE("a follower ends with the node's chain, however it is reorganised whil
             if (t.chain.height() < 30) t.chain.grow(30 - t.chain.height());
             return std::nullopt;
         };
-        t.b().start();
+        t.follow(up_to(30));
+        for (int restarts = up_to(3); restarts > 0; --restarts) {
+            t.run([steps = up_to(200)]() mutable { return steps-- == 0; });
+            const chain_position last = t.b().position();
+            t.resume(last, t.f.blocks.empty() ? up_to(30) : t.f.blocks.begin()->first);
+        }
         REQUIRE(t.run([&] { return changes == 0 && t.same(); }));
         t.check_medians();
     }

@@ -22,9 +22,10 @@ TEST_CASE("the median time is that of the last 11 blocks, or of all while there 
     const std::int64_t times[] = {50, 10, 40, 20, 30, 90, 80, 70, 60, 100, 110, 5, 1000};
     const std::int64_t medians[] = {50, 50, 40, 40, 30, 40, 40, 50, 50, 60, 60, 60, 70};
     for (std::size_t i = 0; i < std::size(times); ++i) {
-        tail.push(header(static_cast<std::uint8_t>(i), times[i]));
+        const auto next = header(static_cast<std::uint8_t>(i), times[i]);
         INFO("block " << i);
-        CHECK(tail.median_time().seconds == medians[i]);
+        CHECK(tail.median_time(next).seconds == medians[i]);
+        tail.push(next);
     }
 }
 
@@ -42,7 +43,9 @@ TEST_CASE("the tail knows its heights and which block fits on it", "[bitcoind]")
     CHECK(tail.hash_at(501).bytes[0] == 2);
     CHECK(tail.fits(header(3, 0, 2)));
     CHECK_FALSE(tail.fits(header(3, 0, 1)));
-    tail.pop();
+    tail.cut(501);
+    CHECK(tail.tip_height() == 501);
+    tail.cut(500);
     CHECK(tail.tip_height() == 500);
     CHECK(tail.fits(header(3, 0, 1)));
 }
@@ -56,7 +59,16 @@ TEST_CASE("the tail forgets what is deeper than a reorganisation may be, but kee
         CHECK(tail.tip_height() - tail.lowest_fork() <= std::max(5, 14));
     }
     REQUIRE(tail.lowest_fork() == 99 - 5);
-    while (tail.tip_height() > tail.lowest_fork()) tail.pop();
-    tail.push(header(200, 95));
-    CHECK(tail.median_time().seconds == 90);  // of 85..95
+    tail.cut(tail.lowest_fork());
+    CHECK(tail.median_time(header(200, 95)).seconds == 90);  // of 85..95
+}
+
+TEST_CASE("a tail that does not begin at genesis forks no deeper than its medians reach", "[bitcoind]") {
+    chain_tail tail(100);
+    tail.restart(500);
+    for (int i = 0; i < 10; ++i) tail.push(header(static_cast<std::uint8_t>(i), i));
+    CHECK(tail.lowest_fork() == tail.tip_height());
+    tail.restart(0);
+    for (int i = 0; i < 3; ++i) tail.push(header(static_cast<std::uint8_t>(i), i));
+    CHECK(tail.lowest_fork() == 0);
 }

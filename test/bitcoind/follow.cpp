@@ -1,6 +1,7 @@
-// bitcoind_follow: prints what the bitcoind backend tells a follower, one JSON object a line, for the real-node suite.
-//     bitcoind_follow --chain rpc:http://USER:PASS@HOST:PORT [--network regtest] [--from HEIGHT] [--poll-ms 200] [--depth
-//     2016]
+// bitcoind_follow: prints what the bitcoind backend tells a listener, one JSON object a line, for the real-node suite.
+//     bitcoind_follow --chain rpc:http://USER:PASS@HOST:PORT [--network regtest] [--from HEIGHT] [--position FILE]
+//                     [--poll-ms 200]
+// --position goes on from the file's place, if there is one, and writes it on quit: `HEIGHT HASH`, a line for each block.
 // Commands on stdin, one a line: `broadcast HEX`, `quit` (as is the end of stdin).
 #include <unistd.h>
 
@@ -9,6 +10,7 @@
 #include <boost/asio/streambuf.hpp>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
 #include <istream>
 #include <string>
 #include <vector>
@@ -29,6 +31,19 @@ void print(const json& line) {
 std::string text(const std::array<char, 64>& hex) { return {hex.data(), hex.size()}; }
 
 struct printer {
+    static constexpr chain_turn chain_order = chain_turn::others;
+    void on_chain(const chain_event& e) {
+        match(
+            e, [this](const connected_block& b) { on_block(b); },
+            [](const disconnected_blocks& d) {
+                print({{"event", "blocks_disconnected"}, {"from", d.from}});
+            },
+            [this](const broadcast_answer& a) { on_broadcast(a.id, a.outcome, a.words); },
+            [](const fee_estimate& f) {
+                print({{"event", "fee_rate"}, {"sat_per_kvb", f.rate.sat_per_kvb}});
+            });
+    }
+
     void on_block(const connected_block& b) {
         std::size_t transactions = 0;
         auto block = open_block(b.raw);
@@ -39,7 +54,6 @@ struct printer {
                {"median_time", b.median_time.seconds},
                {"transactions", transactions}});
     }
-    void on_block_disconnected(std::int32_t height) { print({{"event", "block_disconnected"}, {"height", height}}); }
     void on_broadcast(const txid& id, broadcast_outcome outcome, std::string_view reason) {
         const char* names[] = {"accepted", "refused", "unreachable"};
         print({{"event", "broadcast"},
@@ -47,19 +61,25 @@ struct printer {
                {"outcome", names[static_cast<int>(outcome)]},
                {"reason", reason}});
     }
-    void on_fee_rate(fee_rate rate) { print({{"event", "fee_rate"}, {"sat_per_kvb", rate.sat_per_kvb}}); }
-    void on_node_status(bitcoind::node_status status, std::string_view words) {
-        const char* names[] = {"following", "syncing", "waiting", "unreachable", "failed"};
-        print({{"event", "node"}, {"status", names[static_cast<int>(status)]}, {"text", words}});
-    }
-    void on_catch_up(std::int32_t height, std::int32_t tip) {
-        print({{"event", "catch_up"}, {"height", height}, {"tip", tip}});
-    }
 };
+
+chain_position read_position(const std::string& name) {
+    chain_position p;
+    std::ifstream file(name);
+    std::int32_t height = 0;
+    for (std::string hash; file >> height >> hash;)
+        if (const auto parsed = parse_block_hash(hash)) p.push_back(chain_place{height, parsed->bytes});
+    return p;
+}
+
+void write_position(const std::string& name, const chain_position& p) {
+    std::ofstream file(name);
+    for (const chain_place& place : p) file << place.height << ' ' << text(display(block_hash{place.hash})) << '\n';
+}
 
 struct commands {
     asio::posix::stream_descriptor in;
-    bitcoind::backend<printer>& chain;
+    bitcoind::backend& chain;
     asio::streambuf buffer{1 << 20};
 
     void stop() {
@@ -106,17 +126,27 @@ int main(int count, char** values) {
     }
     bitcoind::backend_settings settings;
     settings.chain = bitcoind::core_chain_name(option("--network", "regtest"));
-    if (const std::string from = option("--from", ""); !from.empty()) settings.walk.from = std::atoi(from.c_str());
-    settings.walk.max_reorg_depth = std::atoi(option("--depth", "2016").c_str());
+    std::optional<std::int32_t> first;
+    if (const std::string from = option("--from", ""); !from.empty()) first = std::atoi(from.c_str());
     settings.poll = std::chrono::milliseconds(std::atoi(option("--poll-ms", "200").c_str()));
     settings.rpc.timeout = std::chrono::milliseconds(std::atoi(option("--timeout-ms", "30000").c_str()));
+    settings.on_status = [](bitcoind::node_status status, const bitcoind::rpc_error&, std::string_view words) {
+        const char* names[] = {"following", "syncing", "waiting", "unreachable", "failed"};
+        print({{"event", "node"}, {"status", names[static_cast<int>(status)]}, {"text", words}});
+    };
+    settings.on_progress = [](std::int32_t height, std::int32_t tip) {
+        print({{"event", "catch_up"}, {"height", height}, {"tip", tip}});
+    };
 
     asio::io_context io;
     printer out;
-    bitcoind::backend<printer> chain(io, *node, out, settings);
+    bitcoind::backend chain(io, *node, settings);
     commands from_stdin{asio::posix::stream_descriptor(io, ::dup(STDIN_FILENO)), chain};
-    chain.start();
+    chain.start(out);
+    const std::string position = option("--position", "");
+    chain.follow(read_position(position), first);
     from_stdin.next();
     io.run();
+    if (!position.empty()) write_position(position, chain.position());
     return 0;
 }

@@ -1,6 +1,7 @@
 #include "paychan/bitcoind/print.hpp"
 
 #include <catch2/catch.hpp>
+#include <stdexcept>
 #include <vector>
 
 using namespace paychan;
@@ -11,8 +12,13 @@ struct outcome {
     broadcast_outcome how;
 };
 struct follower {
+    static constexpr chain_turn chain_order = chain_turn::others;
     std::vector<outcome> outcomes;
-    void on_broadcast(const txid& id, broadcast_outcome how, std::string_view) { outcomes.push_back({id, how}); }
+    int throws = 0;  // times that it will
+    void on_chain(const chain_event& e) {
+        match(e, [this](const broadcast_answer& a) { outcomes.push_back({a.id, a.outcome}); });
+        if (throws > 0 && throws-- > 0) throw std::runtime_error("a bug");
+    }
 };
 
 // Mainnet's first payment, of block 170.
@@ -32,13 +38,12 @@ TEST_CASE("the print chain prints a transaction once and takes it as broadcast e
     boost::asio::io_context io;
     follower f;
     std::vector<std::string> printed;
-    auto print = [&](const txid&, std::string_view hex) { printed.emplace_back(hex); };
-    bitcoind::print_broadcaster<follower, decltype(print)> chain(io, f, print);
-    static_assert(Broadcaster<decltype(chain)>);
+    bitcoind::print_broadcaster chain(io, [&](const txid&, std::string_view hex) { printed.emplace_back(hex); });
 
     std::vector<std::uint8_t> tx(first_payment.size() / 2);
     REQUIRE(from_hex(first_payment, tx));
     chain.broadcast(tx);
+    chain.start(f);
     chain.broadcast(tx);
     CHECK(f.outcomes.empty());
     io.run();
@@ -54,8 +59,8 @@ TEST_CASE("the print chain prints a transaction once and takes it as broadcast e
 TEST_CASE("the print chain refuses what is no transaction", "[bitcoind]") {
     boost::asio::io_context io;
     follower f;
-    auto print = [](const txid&, std::string_view) { FAIL("printed"); };
-    bitcoind::print_broadcaster<follower, decltype(print)> chain(io, f, print);
+    bitcoind::print_broadcaster chain(io, [](const txid&, std::string_view) { FAIL("printed"); });
+    chain.start(f);
     chain.broadcast(std::vector<std::uint8_t>{1, 2, 3});
     io.run();
     REQUIRE(f.outcomes.size() == 1);
@@ -66,10 +71,25 @@ TEST_CASE("the print chain tells nobody after its end", "[bitcoind]") {
     boost::asio::io_context io;
     follower f;
     {
-        auto print = [](const txid&, std::string_view) {};
-        bitcoind::print_broadcaster<follower, decltype(print)> chain(io, f, print);
+        bitcoind::print_broadcaster chain(io, [](const txid&, std::string_view) {});
+        chain.start(f);
         chain.broadcast(std::vector<std::uint8_t>{1});
     }
     io.run();
     CHECK(f.outcomes.empty());
+}
+
+TEST_CASE("the print chain has no blocks, and tells an answer again that a listener threw at", "[bitcoind]") {
+    boost::asio::io_context io;
+    follower before, f;
+    f.throws = 1;
+    bitcoind::print_broadcaster chain(io, [](const txid&, std::string_view) {});
+    chain.start(before, f);
+    chain.follow({}, 7);
+    CHECK(chain.position().empty());
+    chain.broadcast(std::vector<std::uint8_t>{1});
+    CHECK_THROWS(io.run());
+    io.run();
+    CHECK(before.outcomes.size() == 2);
+    CHECK(f.outcomes.size() == 2);
 }

@@ -4,6 +4,7 @@
 
 #include <catch2/catch.hpp>
 #include <cstdlib>
+#include <stdexcept>
 
 #include "fake_node.hpp"
 
@@ -226,6 +227,27 @@ TEST_CASE("rpc says unreachable when nothing listens, and recovers when the node
     CHECK(f.failure() == rpc_failure::unreachable);
     f.node.up();
     CHECK(f.call().value() == 1);
+}
+
+TEST_CASE("rpc tells all that waits of a failure, also when one of them throws", "[bitcoind]") {
+    fixture f([](const fake::request& r) { return fake::ok(r, 1); });
+    f.node.down();
+    int failed = 0, thrown = 0;
+    for (int i = 0; i < 3; ++i)
+        f.rpc.call("x", json::array(), [&failed, i](rpc_result r) {
+            failed += !r;
+            if (i == 1) throw std::runtime_error("a bug");
+        });
+    for (int i = 0; failed < 3 && i < 100; ++i) try {
+            f.io.restart();
+            f.io.run_one_for(100ms);
+        } catch (const std::runtime_error&) {
+            ++thrown;
+        }
+    CHECK(failed == 3);
+    CHECK(thrown == 1);
+    f.node.up();
+    CHECK(f.call());
 }
 
 TEST_CASE("rpc bounds its queue", "[bitcoind]") {

@@ -227,12 +227,12 @@ private:
         memory_store disk = w.payee.disk;
         chain_follower network(chain);
         event_log events;
-        server_book book(both_versions{}, disk, w.payee.ring, w.payee.purse, network, events);
-        REQUIRE(book.load());
-        network.deliver(book);
-        book.tick(record.terms.expiry + -w.server_settings.settle_margin);
-        network.deliver(book);
-        INFO("events of the book: " << events.names() << ", paid " << record.paid().value);
+        server_monitor monitor(both_versions{}, disk, w.payee.ring, w.payee.purse, network, events);
+        REQUIRE(monitor.load());
+        network.deliver(monitor);
+        monitor.tick(record.terms.expiry + -w.server_settings.settle_margin);
+        network.deliver(monitor);
+        INFO("events of the monitor: " << events.names() << ", paid " << record.paid().value);
 
         const outpoint contract{record.terms.contract.id, 0};
         const auto closing = chain.spender_in_mempool(contract);
@@ -262,18 +262,18 @@ private:
         memory_store disk = w.payer.disk;
         chain_follower network(chain);
         event_log events;
-        client_book book(disk, network, events);
-        REQUIRE(book.load());
-        network.deliver(book);
-        book.tick();
-        network.deliver(book);
+        client_monitor monitor(disk, network, events);
+        REQUIRE(monitor.load());
+        network.deliver(monitor);
+        monitor.tick(record.terms.expiry + 1);
+        network.deliver(monitor);
         CHECK(events.count(event_kind::refunding) == 0);
         CHECK_FALSE(chain.spender_in_mempool(contract));
 
         chain.set_time(record.terms.expiry + 1);
         chain.mine(12, script_of_key(record.terms.client_key).view());
-        network.deliver(book);
-        book.tick();
+        network.deliver(monitor);
+        monitor.tick(record.terms.expiry + 1);
         const auto refund = chain.spender_in_mempool(contract);
         REQUIRE(refund);
         const bytes stored = stored_bytes(disk, record_kind::client_refund, channel);

@@ -343,11 +343,11 @@ TEST_CASE("a settlement of less than an import shows is not kept: what is sent n
     CHECK(there->closing == txid{});
     CHECK(there->paid() == w.more.record.paid());
 
-    // The book of a process that starts now.
+    // The monitor of a process that starts now.
     event_log told;
-    server_book book(both_versions{}, store, w.payee.keys, w.payee.wallet, w.payee.network, told);
-    REQUIRE(book.load());
-    book.tick(world_start);
+    server_monitor monitor(both_versions{}, store, w.payee.keys, w.payee.wallet, w.payee.network, told);
+    REQUIRE(monitor.load());
+    monitor.tick(world_start);
     bytes memory(max_settlement_size);
     const auto sent = store.get({record_kind::server_settlement, w.id}, memory);
     REQUIRE(sent);

@@ -2,8 +2,8 @@
 #include <catch2/catch.hpp>
 
 #include "paychan/bitcoin/interpreter.hpp"
+#include "paychan/channel/claim.hpp"
 #include "paychan/channel/client_step.hpp"
-#include "paychan/channel/custody.hpp"
 #include "paychan/channel/server_step.hpp"
 #include "paychan/memory/store.hpp"
 #include "support/channel.hpp"

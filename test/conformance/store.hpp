@@ -2,9 +2,13 @@
 //     TEST_CASE("my_store keeps the contract of Store") { store_conformance([] { return my_store(...); }); }
 #pragma once
 
+#include <array>
 #include <catch2/catch.hpp>
 #include <limits>
+#include <optional>
 #include <set>
+#include <stdexcept>
+#include <utility>
 #include <vector>
 
 #include "paychan/policy.hpp"
@@ -22,6 +26,7 @@ inline record_id id_of(record_kind kind, std::uint8_t n) {
 struct found {
     std::uint64_t version = 0;
     bytes content;
+    std::optional<errc> problem{};  ///< what a scan was told instead
     friend bool operator==(const found&, const found&) = default;
 };
 
@@ -44,6 +49,168 @@ inline std::set<record_id> listed(auto& store, record_kind kind) {
     REQUIRE(store.list(kind, [&](const record_id& id) { out.insert(id), ++calls; }));
     CHECK(calls == out.size());
     return out;
+}
+
+using scanned_records = std::vector<std::pair<record_id, found>>;
+
+/// What a scan tells of a record that cannot be read.
+inline found unreadable(errc problem) { return {0, {}, problem}; }
+
+/// What a scan tells until it was told of `most` records.
+inline scanned_records scanned(auto& store, record_kind kind, const std::optional<txid>& after = {},
+                               std::size_t most = 1'000'000) {
+    scanned_records out;
+    bool stopped = false;
+    const result<void> outcome = store.scan(kind, after, [&](const record_id& id, const result<stored_record>& r) {
+        CHECK_FALSE(stopped);
+        out.push_back({id, r ? found{r->version, {r->bytes.begin(), r->bytes.end()}} : unreadable(code_of(r))});
+        stopped = out.size() >= most;
+        return !stopped;
+    });
+    REQUIRE(outcome);
+    return out;
+}
+
+/// Of a ScanStore that holds nothing; the sections of store_conformance.
+void scan_conformance(auto& store) {
+    constexpr auto kind = record_kind::server_settlement;
+    // In the order of their bytes, which are unsigned, the first one first.
+    std::vector<record_id> ids;
+    for (const auto& [first, last] : {std::pair{0x00, 0x00},
+                                      {0x00, 0x01},
+                                      {0x00, 0xff},
+                                      {0x01, 0x00},
+                                      {0x7f, 0x80},
+                                      {0x80, 0x00},
+                                      {0x80, 0x7f},
+                                      {0xff, 0x00},
+                                      {0xff, 0xff}}) {
+        record_id id{kind, {}};
+        id.channel.bytes.front() = static_cast<std::uint8_t>(first);
+        id.channel.bytes.back() = static_cast<std::uint8_t>(last);
+        ids.push_back(id);
+    }
+    const auto put_all_of_them = [&] {
+        scanned_records out;
+        for (std::size_t i = 0; i < ids.size(); ++i)
+            out.push_back({ids[i], {i, bytes(3 * i, static_cast<std::uint8_t>(i))}});  // the first is empty
+        for (std::size_t i = 0; i < ids.size(); ++i) {
+            const auto& [id, r] = out[(i * 5 + 3) % ids.size()];
+            REQUIRE(store.put(id, r.version, r.content));
+        }
+        return out;
+    };
+    const auto from = [](const scanned_records& all, std::size_t first) {
+        return scanned_records(all.begin() + static_cast<std::ptrdiff_t>(first), all.end());
+    };
+
+    SECTION("a scan of an empty store tells nothing") {
+        CHECK(scanned(store, kind).empty());
+        CHECK(scanned(store, kind, ids.front().channel).empty());
+        CHECK(scanned(store, kind, ids.back().channel).empty());
+    }
+    SECTION("a scan tells all records with their versions and bytes, in the order of their names") {
+        const auto all = put_all_of_them();
+        CHECK(scanned(store, kind) == all);
+        CHECK(scanned(store, kind) == all);
+    }
+    SECTION("a scan begins behind a name, whether a record has it or not") {
+        const auto all = put_all_of_them();
+        for (std::size_t i = 0; i < ids.size(); ++i) CHECK(scanned(store, kind, ids[i].channel) == from(all, i + 1));
+        for (std::size_t i = 0; i < ids.size(); ++i) {
+            REQUIRE(store.erase(ids[i]));
+            CHECK(scanned(store, kind, ids[i].channel) == from(all, i + 1));
+        }
+    }
+    SECTION("a scan that is stopped goes on behind the last name, with chunks of any size") {
+        const auto all = put_all_of_them();
+        for (std::size_t most = 1; most <= all.size() + 1; ++most) {
+            scanned_records told;
+            std::optional<txid> last;
+            for (;;) {
+                const auto chunk = scanned(store, kind, last, most);
+                told.insert(told.end(), chunk.begin(), chunk.end());
+                if (chunk.size() < most) break;
+                last = chunk.back().first.channel;
+            }
+            CHECK(told == all);
+        }
+    }
+    SECTION("what is put and erased between two parts of a scan is seen by the second where it lies behind the first") {
+        const auto all = put_all_of_them();
+        CHECK(scanned(store, kind, {}, 4).size() == 4);
+        REQUIRE(store.erase(ids[0]));
+        REQUIRE(store.erase(ids[5]));
+        REQUIRE(store.put(ids[2], 100, bytes{1}));
+        REQUIRE(store.put(ids[6], 100, bytes{2}));
+        const scanned_records rest{all[4], {ids[6], {100, {2}}}, all[7], all[8]};
+        CHECK(scanned(store, kind, ids[3].channel) == rest);
+    }
+    SECTION("a scan keeps kinds apart") {
+        const auto all = put_all_of_them();
+        for (const record_kind other :
+             {record_kind::server_contract, record_kind::key_counter, record_kind::wallet_coin}) {
+            record_id last{other, {}};
+            last.channel.bytes.fill(0xff);
+            REQUIRE(store.put({other, {}}, 1, bytes{1}));
+            REQUIRE(store.put(last, 2, bytes{2}));
+            const scanned_records both{{{other, {}}, {1, {1}}}, {last, {2, {2}}}};
+            CHECK(scanned(store, other) == both);
+            CHECK(scanned(store, other, txid{}) == from(both, 1));
+            CHECK(scanned(store, other, last.channel).empty());
+        }
+        CHECK(scanned(store, kind) == all);
+        CHECK(scanned(store, record_kind::client_refund).empty());
+    }
+    SECTION("a scan tells a record of 100 kB between small ones, and an empty one") {
+        bytes large(100'000);
+        for (std::size_t i = 0; i < large.size(); ++i) large[i] = static_cast<std::uint8_t>(i * 7);
+        REQUIRE(store.put(ids[0], 1, bytes{1}));
+        REQUIRE(store.put(ids[1], 2, large));
+        REQUIRE(store.put(ids[2], 3, {}));
+        REQUIRE(store.put(ids[3], 4, bytes(5'000, 4)));
+        const scanned_records all{
+            {ids[0], {1, {1}}}, {ids[1], {2, large}}, {ids[2], {3, {}}}, {ids[3], {4, bytes(5'000, 4)}}};
+        CHECK(scanned(store, kind) == all);
+        CHECK(scanned(store, kind, ids[0].channel, 1) == scanned_records{all[1]});
+    }
+    SECTION("a scan tells the versions up to 2^63-1, and the newest content only") {
+        constexpr std::uint64_t most = std::numeric_limits<std::int64_t>::max();
+        REQUIRE(store.put(ids[0], 1, bytes(50, 1)));
+        REQUIRE(store.put(ids[0], most, bytes{2}));
+        CHECK(scanned(store, kind) == scanned_records{{ids[0], {most, {2}}}});
+    }
+    SECTION("a scan tells what was put in batches") {
+        scanned_records all;
+        for (std::uint64_t i = 0; i < 300; ++i) {
+            record_id id{kind, {}};
+            id.channel.bytes[3] = static_cast<std::uint8_t>(i / 256);
+            id.channel.bytes[7] = static_cast<std::uint8_t>(i % 256);
+            all.push_back({id, {i, bytes(i, 0x5a)}});
+        }
+        for (std::size_t first = 0; first < all.size(); first += 100) {
+            std::vector<put_request> batch;
+            for (std::size_t i = first; i < first + 100; ++i)
+                batch.push_back({all[i].first, all[i].second.version, all[i].second.content});
+            REQUIRE(put_all(store, batch));
+            CHECK(scanned(store, kind).size() == first + 100);
+        }
+        CHECK(scanned(store, kind) == all);
+        CHECK(scanned(store, kind, all[148].first.channel, 2) == scanned_records{all[149], all[150]});
+    }
+    SECTION("a store is used as ever after a scan that was stopped, or that threw") {
+        const auto all = put_all_of_them();
+        CHECK(scanned(store, kind, {}, 1).size() == 1);
+        const auto throws = [](const record_id&, const result<stored_record>&) -> bool {
+            throw std::runtime_error("f");
+        };
+        CHECK_THROWS_AS(store.scan(kind, {}, throws), std::runtime_error);
+        REQUIRE(store.put(ids[1], 100, bytes{1}));
+        REQUIRE(store.erase(ids[0]));
+        CHECK(fetch(store, ids[1]) == found{100, {1}});
+        CHECK(listed(store, kind).size() == ids.size() - 1);
+        CHECK(scanned(store, kind, ids[1].channel) == from(all, 2));
+    }
 }
 
 /// make()  a new store that holds nothing
@@ -265,6 +432,7 @@ void store_conformance(const auto& make) {
             CHECK(code_of(fetch(store, b)) == errc::not_found);
         }
     }
+    if constexpr (ScanStore<decltype(store)>) scan_conformance(store);
 }
 
 }  // namespace paychan::conformance

@@ -1,9 +1,12 @@
 // The in-process chain says yes and no as real nodes do, and tells each follower everything once.
 #include "paychan/memory/chain.hpp"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <fstream>
+#include <functional>
 #include <nlohmann/json.hpp>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -68,16 +71,24 @@ struct open_channel {
 };
 
 struct recorder {
+    static constexpr chain_turn chain_order = chain_turn::others;
     std::vector<std::string> events;
-    void on_block(const connected_block& b) { events.push_back("+" + std::to_string(b.height)); }
-    void on_block_disconnected(std::int32_t height) { events.push_back("-" + std::to_string(height)); }
-    void on_broadcast(const txid&, broadcast_outcome how, std::string_view reason) {
-        const char* word = how == broadcast_outcome::accepted  ? "yes"
-                           : how == broadcast_outcome::refused ? "no"
-                                                               : "down";
-        events.push_back(std::string(word) + ":" + std::string(reason));
+    std::function<void()> then = [] {};  // after the event was written down
+    void on_chain(const chain_event& e) {
+        const auto add = [this](const std::string& text) { events.push_back(text); };
+        match(
+            e, [&](const connected_block& b) { add("+" + std::to_string(b.height)); },
+            [&](const disconnected_blocks& d) { add("-" + std::to_string(d.from)); },
+            [&](const chain_tip& t) { add("tip" + std::to_string(t.height)); },
+            [&](const broadcast_answer& a) {
+                const char* word = a.outcome == broadcast_outcome::accepted  ? "yes"
+                                   : a.outcome == broadcast_outcome::refused ? "no"
+                                                                             : "down";
+                add(std::string(word) + ":" + std::string(a.words));
+            },
+            [&](const fee_estimate& f) { add("rate" + std::to_string(f.rate.sat_per_kvb)); });
+        then();
     }
-    void on_fee_rate(fee_rate rate) { events.push_back("rate" + std::to_string(rate.sat_per_kvb)); }
     std::vector<std::string> take() { return std::exchange(events, {}); }
 };
 
@@ -357,8 +368,8 @@ TEST_CASE("each follower is told everything once, when its owner asks", "[memory
     chain_follower server(chain, 110);
     recorder c;
     recorder s;
-    CHECK(client.deliver(c) == 2);
-    CHECK(c.take() == texts{"+109", "+110"});
+    CHECK(client.deliver(c) == 3);
+    CHECK(c.take() == texts{"tip110", "+109", "+110"});
     CHECK(client.deliver(c) == 0);
     const tx_output out{satoshi{fifty.value - 1000}, to_miner.view()};
     client.broadcast(spend_mined(mined_coin(chain, 1), std::span(&out, 1)));
@@ -367,16 +378,16 @@ TEST_CASE("each follower is told everything once, when its owner asks", "[memory
     client.deliver(c);
     CHECK(c.take() == texts{"yes:"});
     server.deliver(s);
-    CHECK(s.take() == texts{"no:TX decode failed", "+110"});
+    CHECK(s.take() == texts{"no:TX decode failed", "tip110", "+110"});
 
     REQUIRE(chain.reorg(2, to_miner.view()));
     client.set_fee_rate(fee_rate{5000});
     recorder wallet;
     client.deliver(wallet, c);
-    CHECK(c.take() == texts{"-110", "-109", "+109", "+110", "+111", "rate5000"});
-    CHECK(wallet.take() == texts{"-110", "-109", "+109", "+110", "+111", "rate5000"});
+    CHECK(c.take() == texts{"-109", "tip111", "+109", "+110", "+111", "rate5000"});
+    CHECK(wallet.take() == texts{"-109", "tip111", "+109", "+110", "+111", "rate5000"});
     server.deliver(s);
-    CHECK(s.take() == texts{"-110", "+110", "+111"});
+    CHECK(s.take() == texts{"-110", "tip111", "+110", "+111"});
     CHECK(client.deliver(c) == 0);
 }
 
@@ -401,23 +412,120 @@ TEST_CASE("a follower whose node is down hears so, and catches up later", "[memo
     network.broadcast(tx);
     network.broadcast(tx);
     network.deliver(r);
-    CHECK(r.take() == texts{"no:min relay fee not met", "yes:", "+111"});
+    CHECK(r.take() == texts{"no:min relay fee not met", "yes:", "tip111", "+111"});
     CHECK(chain.in_mempool(id_of(tx)));
 }
 
 TEST_CASE("what a follower broadcasts while it is told is answered at the next delivery", "[memory][chain]") {
     ready_chain chain;
     chain_follower network(chain, 111);
-    struct stubborn {
-        chain_follower& network;
-        int refused = 0;
-        void on_broadcast(const txid&, broadcast_outcome, std::string_view) {
-            ++refused;
-            network.broadcast(byte_string{1});
-        }
-    } s{network};
+    recorder r;
+    r.then = [&] {
+        if (!r.events.back().starts_with("tip")) network.broadcast(byte_string{1});
+    };
     network.broadcast(byte_string{1});
-    CHECK(network.deliver(s) == 1);
-    CHECK(network.deliver(s) == 1);
-    CHECK(s.refused == 2);
+    network.deliver(r);
+    CHECK(r.take() == texts{"no:TX decode failed", "tip110"});
+    CHECK(network.deliver(r) == 1);
+    CHECK(r.take() == texts{"no:TX decode failed"});
+}
+
+TEST_CASE("a follower goes on from the position of another one", "[memory][chain]") {
+    ready_chain chain;
+    recorder r;
+    const auto resumed = [&](const chain_position& from, std::optional<std::int32_t> first) {
+        chain_follower again(chain);
+        again.follow(from, first);
+        r.take();
+        again.deliver(r);
+        auto told = r.take();
+        CHECK(again.deliver(r) == 0);
+        std::erase_if(told, [](const std::string& t) { return t.starts_with("tip"); });
+        return told;
+    };
+    CHECK(chain_follower(chain).position().empty());
+    chain_follower first(chain, 50);
+    first.deliver(r);
+    const chain_position at_110 = first.position();
+    CHECK(at_110[0] == chain_place{110, chain.block_at(110)->hash});
+    CHECK(at_110[at_110.size() - 1].height == 50);
+
+    CHECK(resumed(at_110, 0).empty());
+    chain.mine(2, to_miner.view());
+    CHECK(resumed(at_110, std::nullopt) == texts{"+111", "+112"});
+    CHECK(resumed({}, 111) == texts{"+111", "+112"});
+    CHECK(resumed({}, std::nullopt).empty());  // from the next one on
+    REQUIRE(chain.reorg(5, to_miner.view()));  // 108 to 112 are others, and there is a 113th
+    CHECK(resumed(at_110, 0) == texts{"-108", "+108", "+109", "+110", "+111", "+112", "+113"});
+    REQUIRE(chain.reorg(33, to_miner.view()));  // 81 is another; of the blocks below the last 11, some are in the list
+    const auto deep = resumed(at_110, 0);
+    CHECK(deep.front() == "-81");  // 80 is in it
+    CHECK(deep[1] == "+81");
+    REQUIRE(chain.reorg(70, to_miner.view()));  // none is left
+    const auto all = resumed(at_110, 48);
+    CHECK(all.front() == "-50");
+    CHECK(all[1] == "+48");
+    CHECK(resumed(at_110, std::nullopt)[1] == "+50");  // what was told is told anew
+}
+
+TEST_CASE("a position is right after going on from one, and after a reorganisation", "[memory][chain]") {
+    ready_chain chain;
+    recorder r;
+    chain_follower first(chain, 20);
+    first.deliver(r);
+    chain_follower second(chain);
+    second.follow(first.position(), 0);
+    CHECK(second.position()[0].height == 110);
+    chain.mine(40, to_miner.view());
+    second.deliver(r);
+    first.deliver(r);
+    CHECK(second.position()[0].height == 150);
+    CHECK(std::ranges::equal(second.position(), first.position()));
+    REQUIRE(chain.reorg(20, to_miner.view(), memory_chain::contents::nothing));
+    first.deliver(r);
+    for (const chain_place& p : first.position()) CHECK(chain.block_at(p.height)->hash == p.hash);
+    CHECK(first.position()[0].height == chain.height());
+}
+
+TEST_CASE("a listener may let blocks be told anew", "[memory][chain]") {
+    ready_chain chain;
+    chain_follower network(chain, 109);
+    recorder r;
+    r.then = [&] {
+        if (r.events.size() == 3) network.follow({}, 108);
+    };
+    CHECK(network.deliver(r) == 3);
+    CHECK(r.take() == texts{"tip110", "+109", "+110"});
+    CHECK(network.position().empty());
+    network.deliver(r);
+    CHECK(r.take() == texts{"+108", "+109", "+110"});
+}
+
+TEST_CASE("what a listener's exception interrupts is told to all once more", "[memory][chain]") {
+    ready_chain chain;
+    chain_follower network(chain, 110);
+    recorder before, thrower;
+    std::string bad;
+    thrower.then = [&] {
+        if (thrower.events.back() != bad) return;
+        bad.clear();
+        throw std::runtime_error("a bug");
+    };
+    const auto told_twice = [&](const std::string& event) {
+        bad = event;
+        before.take();
+        CHECK_THROWS(network.deliver(before, thrower));
+        while (network.deliver(before, thrower) > 0) continue;
+        CHECK(std::ranges::count(before.take(), event) == 2);
+    };
+    told_twice("tip110");
+    chain.mine(1, to_miner.view());
+    told_twice("+111");
+    REQUIRE(chain.reorg(1, to_miner.view()));
+    told_twice("-111");
+    network.broadcast(byte_string{1});
+    told_twice("no:TX decode failed");
+    network.set_fee_rate(fee_rate{5000});
+    told_twice("rate5000");
+    CHECK(network.deliver(before, thrower) == 0);
 }

@@ -95,6 +95,49 @@ TEST_CASE("without its file a channel does not open, and the store has nothing o
     }
 }
 
+namespace {
+/// A store that can tell of others' writes, and cannot scan.
+struct telling_store {
+    memory_store records;
+    std::uint64_t others = 0;
+    result<void> put(const record_id& id, std::uint64_t v, bytes_view b) { return records.put(id, v, b); }
+    result<void> put_many(std::span<const put_request> batch) { return records.put_many(batch); }
+    result<stored_record> get(const record_id& id, bytes_span memory) { return records.get(id, memory); }
+    result<void> erase(const record_id& id) { return records.erase(id); }
+    template <class F>
+    result<void> list(record_kind kind, F&& f) {
+        return records.list(kind, f);
+    }
+    std::uint64_t foreign_writes() { return ++others; }
+};
+template <class S>
+constexpr bool tells_foreign_writes = requires(S& s) {
+    s.foreign_writes();
+};
+}  // namespace
+
+TEST_CASE("exporting_store scans, and tells of others' writes, where the store below it does", "[memory][export]") {
+    using over_memory = exporting_store<watching_store>;
+    using over_telling = exporting_store<telling_store>;
+    static_assert(ScanStore<over_memory> && !tells_foreign_writes<over_memory>);
+    static_assert(!ScanStore<over_telling> && tells_foreign_writes<over_telling>);
+    opening w;
+    watching_store inner;
+    exporting_store store(inner, network::regtest, "");
+    REQUIRE(store.put_many(w.batch));
+    std::vector<record_id> told;
+    REQUIRE(store.scan(record_kind::client_channel, {}, [&](const record_id& id, const result<stored_record>& r) {
+        REQUIRE(r);
+        CHECK(equal(r->bytes, w.record));
+        told.push_back(id);
+        return true;
+    }));
+    CHECK(told == std::vector{record_id{record_kind::client_channel, w.id}});
+    telling_store below;
+    over_telling above(below, network::regtest, "");
+    CHECK(above.foreign_writes() != above.foreign_writes());
+}
+
 TEST_CASE("a store that refuses a channel once may take it when it is offered again", "[memory][export]") {
     opening w;
     const temporary_folder folder;

@@ -193,6 +193,80 @@ TEST_CASE("file_store refuses a damaged record by name, wherever the damage is, 
     CHECK(code_of(fetch(store, a)) == errc::not_found);
 }
 
+TEST_CASE("a scan of file_store tells damaged records as errors, and goes on behind them", "[memory][store]") {
+    const temporary_folder folder;
+    const record_id c = id_of(kind, 3), d = id_of(kind, 4);
+    {
+        file_store store(folder.file());
+        for (const record_id& id : {a, b, c}) REQUIRE(store.put(id, 1, bytes{7}));
+    }
+    write_file(folder.file("store.db/" + file_b), "half");
+    fs::remove(folder.file("store.db/" + file_a));
+    fs::create_symlink(folder.file("store.db/" + file_b), folder.file("store.db/" + file_a));
+    file_store store(folder.file());
+    REQUIRE(store.put(d, 1, bytes{8}));  // still in a batch
+    const scanned_records all{
+        {a, unreadable(errc::corrupt_record)}, {b, unreadable(errc::corrupt_record)}, {c, {1, {7}}}, {d, {1, {8}}}};
+    const auto from = [&](std::ptrdiff_t first) { return scanned_records(all.begin() + first, all.end()); };
+    CHECK(scanned(store, kind) == all);
+    CHECK(store.last_error().starts_with(folder.file("store.db/" + file_b)));
+    CHECK(scanned(store, kind, {}, 1) == scanned_records{all[0]});
+    CHECK(scanned(store, kind, a.channel) == from(1));
+    CHECK(scanned(store, kind, b.channel) == from(2));
+    CHECK(scanned(store, kind, c.channel) == from(3));
+    CHECK(listed(store, kind) == std::set{a, b, c, d});
+}
+
+TEST_CASE("a scan of file_store tells a damaged record by what a newer batch says of it", "[memory][store]") {
+    const temporary_folder folder;
+    file_store store(folder.file());
+    REQUIRE(store.put(a, 1, bytes{1}));
+    write_file(folder.file("store.db/" + file_a), "half");
+    REQUIRE(store.put(b, 1, bytes{2}));
+    CHECK(fetch(store, a) == found{1, {1}});
+    CHECK(scanned(store, kind) == scanned_records{{a, {1, {1}}}, {b, {1, {2}}}});
+}
+
+TEST_CASE("a scan of file_store tells a file that may not be read as an error, and goes on behind it",
+          "[memory][store]") {
+    const temporary_folder folder;
+    const record_id c = id_of(kind, 3);
+    {
+        file_store store(folder.path.string());
+        for (const record_id& id : {a, b, c}) REQUIRE(store.put(id, 1, bytes{7}));
+    }
+    fs::permissions(folder.file(file_b), fs::perms::none);
+    const without_privileges now(folder.path);
+    file_store store(folder.path.string());
+    CHECK(code_of(fetch(store, b)) == errc::store_failed);
+    const scanned_records all{{a, {1, {7}}}, {b, unreadable(errc::store_failed)}, {c, {1, {7}}}};
+    CHECK(scanned(store, kind) == all);
+    CHECK(store.last_error().starts_with(folder.file(file_b) + ": the file cannot be opened"));
+    CHECK(scanned(store, kind, {}, 2) == scanned_records{all[0], all[1]});
+    CHECK(scanned(store, kind, b.channel) == scanned_records{all[2]});
+}
+
+TEST_CASE("a scan of file_store fails where the folder cannot be read", "[memory][store]") {
+    const temporary_folder folder;
+    file_store store(folder.path.string());
+    REQUIRE(store.put(a, 1, bytes{7}));
+    fs::permissions(folder.path, fs::perms::none);
+    {
+        const without_privileges now(folder.path);
+        CHECK(code_of(store.scan(kind, {}, [](const record_id&, const result<stored_record>&) { return true; })) ==
+              errc::store_failed);
+    }
+    fs::permissions(folder.path, fs::perms::owner_all);
+}
+
+TEST_CASE("nobody but file_store itself writes while it is open", "[memory][store]") {
+    const temporary_folder folder;
+    file_store store(folder.file());
+    const auto before = store.foreign_writes();
+    REQUIRE(store.put(a, 1, {}));
+    CHECK(store.foreign_writes() == before);
+}
+
 TEST_CASE("file_store refuses what stands under a record's name and is not that record", "[memory][store]") {
     const temporary_folder folder;
     const std::string path = folder.file("store.db/" + file_a);
@@ -230,6 +304,8 @@ TEST_CASE("file_store refuses what stands under a record's name and is not that 
     CHECK(store.last_error() == path + ": " + words);
     CHECK(code_of(store.put(a, 9, {})) == expected);
     CHECK(fetch(store, b) == found{1, {4}});
+    CHECK(scanned(store, kind) == scanned_records{{a, unreadable(expected)}, {b, {1, {4}}}});
+    CHECK(store.last_error() == path + ": " + words);
 }
 
 TEST_CASE("file_store does not open with a damaged batch, since what it held is not known", "[memory][store]") {

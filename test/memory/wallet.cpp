@@ -294,19 +294,21 @@ TEST_CASE("a wallet that missed blocks spends nothing until it has scanned again
 
     SECTION("a gap in the heights") {
         world.chain.mine(2, to_miner.view());
-        CHECK(w.on_block(*world.chain.block_at(world.chain.height())).error().code == errc::wrong_state);
+        w.on_chain(*world.chain.block_at(world.chain.height()));
     }
     SECTION("a block that does not follow the last one") {
         REQUIRE(world.chain.reorg(1, to_miner.view()));
-        CHECK(w.on_block(*world.chain.block_at(world.chain.height())).error().code == errc::wrong_state);
+        w.on_chain(*world.chain.block_at(world.chain.height()));
     }
-    SECTION("a block that is not the tip is taken away") {
-        CHECK(w.on_block_disconnected(world.chain.height() - 1).error().code == errc::wrong_state);
+    SECTION("a block that cannot be read") {
+        world.chain.mine(1, to_miner.view());
+        connected_block next = *world.chain.block_at(world.chain.height());
+        next.raw = next.raw.first(next.raw.size() - 1);
+        w.on_chain(next);
     }
-    SECTION("a reorganisation deeper than what it remembers") {
-        world.mine(w, 210);
-        for (int i = 0; i < 200; ++i) REQUIRE(w.on_block_disconnected(world.chain.height() - i));
-        CHECK(w.on_block_disconnected(world.chain.height() - 200).error().code == errc::wrong_state);
+    SECTION("another branch, of which it was not told where it begins") {
+        REQUIRE(world.chain.reorg(2, to_miner.view()));
+        w.on_chain(*world.chain.block_at(world.chain.height() - 1));
     }
     CHECK(w.fund(contract_script.view(), satoshi{10'000}, five, memory).error().code == errc::wrong_state);
     CHECK(w.usable().error().code == errc::wrong_state);
@@ -319,23 +321,72 @@ TEST_CASE("a wallet that missed blocks spends nothing until it has scanned again
     CHECK(w.fund(contract_script.view(), satoshi{10'000}, five, memory));
 }
 
-TEST_CASE("a block that is told twice or does not parse changes nothing", "[memory][wallet]") {
+TEST_CASE("blocks are taken back to any depth, in one event", "[memory][wallet]") {
     world world;
     seed_wallet w = open_wallet();
     world.give(w, funding_style::segwit, satoshi{100'000});
     world.mine(w);
-    CHECK(w.on_block(*world.chain.block_at(world.chain.height())));
+    const std::int32_t with_coin = world.chain.height();
+    std::vector<std::uint8_t> memory(1000);
+    const auto tx = w.fund(contract_script.view(), satoshi{60'000}, five, memory);
+    REQUIRE(tx);
+    REQUIRE(world.chain.submit(*tx).accepted);
+    world.mine(w, 300);
+    const wallet_balance after = w.balance();
+    w.on_chain(disconnected_blocks{world.chain.height() + 1});  // above all that it knows
+    CHECK(w.balance().confirmed == after.confirmed);
+    w.on_chain(disconnected_blocks{with_coin + 1});
+    CHECK(w.height() == with_coin);
+    CHECK(w.balance().reserved == satoshi{100'000});
+    CHECK(w.balance().confirmed == satoshi{0});
+    for (std::int32_t h = with_coin + 1; h <= world.chain.height(); ++h) w.on_chain(*world.chain.block_at(h));
+    CHECK(w.usable());
+    CHECK(w.balance().confirmed == after.confirmed);
+    CHECK(w.balance().reserved == satoshi{0});
+    w.on_chain(disconnected_blocks{0});
+    CHECK_FALSE(w.height());
+    CHECK(w.balance().confirmed == satoshi{0});
+    CHECK(w.usable());
+}
+
+TEST_CASE("blocks that nobody can show take the coins before them away, unless they are known", "[memory][wallet]") {
+    world world;
+    seed_wallet w = open_wallet();
+    world.give(w, funding_style::segwit, satoshi{100'000});
+    world.mine(w);
+    const std::int32_t tip = world.chain.height();
+    w.on_chain(passed_blocks{1, tip});
+    CHECK(w.balance().confirmed == satoshi{100'000});
+    world.chain.mine(2, to_miner.view());
+    w.on_chain(passed_blocks{tip, tip + 2});
+    CHECK(w.balance().confirmed == satoshi{0});
+    CHECK(w.height() == tip + 2);
+    world.give(w, funding_style::segwit, satoshi{50'000});
+    world.chain.mine(1, to_miner.view());
+    w.on_chain(*world.chain.block_at(tip + 3));
+    CHECK(w.usable());
+    CHECK(w.balance().confirmed == satoshi{50'000});
+}
+
+TEST_CASE("a block that is told twice changes nothing; one that does not parse is missed, and a new scan mends it",
+          "[memory][wallet]") {
+    world world;
+    seed_wallet w = open_wallet();
+    world.give(w, funding_style::segwit, satoshi{100'000});
+    world.mine(w);
+    w.on_chain(*world.chain.block_at(world.chain.height()));
+    CHECK(w.balance().confirmed == satoshi{100'000});
     world.give(w, funding_style::segwit, satoshi{50'000});
     world.chain.mine(1, to_miner.view());
     connected_block next = *world.chain.block_at(world.chain.height());
     const bytes_view raw = next.raw;
-    for (const std::size_t size : {std::size_t{0}, std::size_t{79}, std::size_t{81}, raw.size() - 1}) {
-        next.raw = raw.first(size);
-        CHECK(w.on_block(next).error().code == errc::malformed);
-    }
-    CHECK(w.balance().confirmed == satoshi{100'000});
-    next.raw = raw;
-    CHECK(w.on_block(next));
+    next.raw = raw.first(GENERATE_COPY(std::size_t{0}, std::size_t{79}, std::size_t{81}, raw.size() - 1));
+    w.on_chain(next);
+    REQUIRE_FALSE(w.usable());
+    CHECK(w.usable().error().code == errc::wrong_state);
+    w.restart_scan();
+    for (std::int32_t height = 0; height <= world.chain.height(); ++height) w.on_chain(*world.chain.block_at(height));
+    CHECK(w.usable());
     CHECK(w.balance().confirmed == satoshi{150'000});
 }
 
@@ -360,6 +411,9 @@ TEST_CASE("after a restart a stored contract keeps its coins", "[memory][wallet]
     CHECK(restarted.balance().reserved == satoshi{0});
     CHECK(restarted.balance().confirmed.value > 37'000);
     CHECK(restarted.reserve_inputs_of(bytes_view(*tx).first(20)).error().code == errc::malformed);
+    // It is mined: what it spends needs no keeping, and its change is free.
+    REQUIRE(restarted.reserve_inputs_of(*tx));
+    CHECK(restarted.balance().reserved == satoshi{0});
 }
 
 TEST_CASE("refunds to channel keys are found, spent, and moved to SegWit", "[memory][wallet]") {

@@ -55,6 +55,126 @@ TEST_CASE("postgres_store lists more records than one page holds", "[postgres][s
     CHECK(fetch(store, all[1234]) == found{1234, {}});
 }
 
+TEST_CASE("postgres_store scans more records than one page holds, and long ones among them", "[postgres][store]") {
+    const schema s;
+    postgres_store store(s.connection());
+    const auto most = static_cast<std::size_t>(GENERATE(1, 999, 1000, 1001, 2000, 2500));
+    std::vector<put_request> batch;
+    const bytes small(270, 1), longest_in_page(4096, 2), longer(4097, 3);
+    scanned_records all;
+    for (std::size_t i = 0; i < most; ++i) {
+        record_id id{record_kind::client_refund, {}};
+        id.channel.bytes[0] = static_cast<std::uint8_t>(i / 256);
+        id.channel.bytes[31] = static_cast<std::uint8_t>(i % 256);
+        const bytes& content = i % 333 == 0 ? longer : i % 333 == 1 ? longest_in_page : small;
+        batch.push_back({id, i, content});
+        all.push_back({id, {i, content}});
+    }
+    REQUIRE(store.put_many(batch));
+    CHECK(scanned(store, record_kind::client_refund) == all);
+    const auto middle = static_cast<std::ptrdiff_t>(most / 2);
+    CHECK(scanned(store, record_kind::client_refund, all[most / 2].first.channel) ==
+          scanned_records(all.begin() + middle + 1, all.end()));
+    CHECK(scanned(store, record_kind::client_refund, {}, most / 2 + 1) ==
+          scanned_records(all.begin(), all.begin() + middle + 1));
+}
+
+TEST_CASE("a scan of postgres_store tells rows that were edited by hand into something else as errors",
+          "[postgres][store]") {
+    const schema s;
+    postgres_store store(s.connection());
+    const record_id c = id_of(kind, 3);
+    for (const record_id& id : {a, b, c}) REQUIRE(store.put(id, 1, bytes{7}));
+    s.run("ALTER TABLE paychan_record DROP CONSTRAINT paychan_record_channel_check");
+    s.run("ALTER TABLE paychan_record DROP CONSTRAINT paychan_record_version_check");
+    const std::string of_b = " WHERE kind = 4 AND channel = decode(repeat('02', 32), 'hex')";
+    errc problem = errc::corrupt_record;
+    SECTION("a version") { s.run("UPDATE paychan_record SET version = -1" + of_b); }
+    SECTION("a version, of a record that is longer than a page takes") {
+        s.run("UPDATE paychan_record SET version = -1, bytes = decode(repeat('07', 5000), 'hex')" + of_b);
+    }
+    SECTION("no bytes") {
+        s.run("ALTER TABLE paychan_record ALTER bytes DROP NOT NULL");
+        s.run("UPDATE paychan_record SET bytes = NULL" + of_b);
+    }
+    SECTION("more bytes than are ever read") {
+        s.run("UPDATE paychan_record SET bytes = decode(repeat('07', 67108865), 'hex')" + of_b);
+        problem = errc::too_long;
+    }
+    CHECK(listed(store, kind) == std::set{a, b, c});
+    CHECK(code_of(fetch(store, b)) == problem);
+    const scanned_records all{{a, {1, {7}}}, {b, unreadable(problem)}, {c, {1, {7}}}};
+    CHECK(scanned(store, kind) == all);
+    CHECK(scanned(store, kind, {}, 2) == scanned_records{all[0], all[1]});
+    CHECK(scanned(store, kind, a.channel) == scanned_records{all[1], all[2]});
+    CHECK(scanned(store, kind, b.channel) == scanned_records{all[2]});
+}
+
+TEST_CASE("a scan of postgres_store passes over names that are none", "[postgres][store]") {
+    const schema s;
+    postgres_store store(s.connection());
+    const record_id c = id_of(kind, 3);
+    for (const record_id& id : {a, b, c}) REQUIRE(store.put(id, 1, bytes{7}));
+    s.run("ALTER TABLE paychan_record DROP CONSTRAINT paychan_record_channel_check");
+    const std::string of_b = " WHERE kind = 4 AND channel = decode(repeat('02', 32), 'hex')";
+    const scanned_records good{{a, {1, {7}}}, {c, {1, {7}}}};
+    SECTION("one") {
+        s.run("UPDATE paychan_record SET channel = '\\x0202'" + of_b);
+        CHECK(code_of(store.list(kind, [](const record_id&) {})) == errc::corrupt_record);
+    }
+    SECTION("more than a page") {
+        s.run("DELETE FROM paychan_record" + of_b);
+        s.run(
+            "INSERT INTO paychan_record SELECT 4, decode('02' || lpad(to_hex(i), 6, '0'), 'hex'), 1, ''"
+            " FROM generate_series(1, 2500) AS i");
+    }
+    CHECK(scanned(store, kind) == good);
+    CHECK(scanned(store, kind, a.channel) == scanned_records{good[1]});
+}
+
+TEST_CASE("a scan of postgres_store passes over a long record that was deleted just before it is asked for",
+          "[postgres][store]") {
+    const schema s;
+    postgres_store store(s.connection());
+    postgres_store other(s.connection());
+    const record_id c = id_of(kind, 3);
+    for (const record_id& id : {a, b, c}) REQUIRE(store.put(id, 1, bytes(5000, 7)));
+    std::vector<record_id> told;
+    CHECK(store.scan(kind, {}, [&](const record_id& id, const result<stored_record>& r) {
+        REQUIRE(r);
+        CHECK(r->bytes.size() == 5000);
+        told.push_back(id);
+        return other.erase(b).has_value();
+    }));
+    CHECK(told == std::vector{a, c});
+}
+
+TEST_CASE("a scan of postgres_store that is cut off fails, and what it told before stays told", "[postgres][store]") {
+    const schema s;
+    const temporary_folder folder;
+    wire_cutter wire(folder.path.string());
+    postgres_store store(wire.connection("options='-c search_path=" + s.name + "'"));
+    std::vector<put_request> batch;
+    for (std::size_t i = 0; i < 1500; ++i) {
+        record_id id{record_kind::client_refund, {}};
+        id.channel.bytes[0] = static_cast<std::uint8_t>(i / 256);
+        id.channel.bytes[1] = static_cast<std::uint8_t>(i % 256);
+        batch.push_back({id, i, {}});
+    }
+    REQUIRE(store.put_many(batch));
+    wire.requests = 0;
+    wire.cut_at(cut::request, 2);
+    std::size_t told = 0;
+    CHECK(code_of(store.scan(record_kind::client_refund, {}, [&](const record_id& id, const result<stored_record>& r) {
+              REQUIRE(r);
+              CHECK(id == batch[told].id);
+              CHECK(r->version == told);
+              return ++told > 0;
+          })) == errc::store_failed);
+    CHECK(told == 1000);
+    CHECK(scanned(store, record_kind::client_refund, batch[999].id.channel).size() == 500);  // connects again
+}
+
 TEST_CASE("postgres_store refuses a version that does not fit, a kind that is none, and a record that is too long",
           "[postgres][store]") {
     const schema s;

@@ -3,8 +3,8 @@
 #include <functional>
 #include <memory>
 
-#include "paychan/book.hpp"
 #include "paychan/server.hpp"
+#include "paychan/server_monitor.hpp"
 #include "replay/player.hpp"
 #include "support/wire.hpp"
 
@@ -132,10 +132,10 @@ public:
           network_(s),
           application_(s),
           settings_(settings_of(s)),
-          book_(both_versions{}, store_, keys_, wallet_, network_, application_, settings_),
+          monitor_(both_versions{}, store_, keys_, wallet_, network_, application_, settings_),
           settle_after_(s.number(side::server, "settle-after", -1)),
           close_after_(s.number(side::server, "close-after", -1)) {
-        application_.listen = [this](const event& e) { book_.on_event(e); };
+        application_.listen = [this](const event& e) { monitor_.on_event(e); };
         application_.settle_over = [this](const txid& id) { return settle_over(id); };
     }
 
@@ -214,7 +214,7 @@ private:
             l.driver.close();
         } else if (const auto& record = l.driver.record(); is_soon(record)) {
             clock_.set(settlement_deadline(record, settings_));
-            book_.tick(clock_.now());
+            monitor_.tick(clock_.now());
         }
         hear_network();
     }
@@ -235,7 +235,7 @@ private:
         network_.deliver([&](const txid& id, broadcast_outcome outcome) {
             for (auto& [n, l] : lines_)
                 if (!l->gone) l->driver.on_broadcast(id, outcome);
-            book_.on_broadcast(id, outcome, {});
+            monitor_.on_chain(broadcast_answer{id, outcome, {}});
         });
     }
 
@@ -271,7 +271,7 @@ private:
                 complain("the fee rate of a settlement", paid.error());
         }
         l.driver.on_fee_rate(rate);
-        book_.on_fee_rate(rate);
+        monitor_.on_chain(fee_estimate{rate});
     }
 
     void end(line& l, side who) {
@@ -292,8 +292,8 @@ private:
     recorded_network network_;
     recorded_application application_;
     server_settings settings_;
-    server_book<both_versions, memory_store, recorded_keys, recorded_payout, recorded_network, recorded_application>
-        book_;
+    server_monitor<both_versions, memory_store, recorded_keys, recorded_payout, recorded_network, recorded_application>
+        monitor_;
     std::int64_t settle_after_;
     std::int64_t close_after_;
     std::map<int, std::unique_ptr<line>> lines_;

@@ -21,7 +21,8 @@ flags=(-std=c++20 "${warnings[@]}" -Werror -I"$include" -isystem "$work/messages
 # All headers as paychan/..., sorted.
 headers() { (cd "$include" && find paychan -name '*.hpp' | LC_ALL=C sort); }
 
-# floor_of HEADER: design.md's number; memory/ is a leaf (6) without a dependency; paychan.hpp is the umbrella (7).
+# floor_of HEADER: the lower floors as design.md has them; the keeper is 6, leaves are 7 (memory/ is one without a dependency),
+# paychan.hpp is the umbrella (8).
 floor_of() {
     case $1 in
         paychan/core/*) echo 0 ;;
@@ -29,9 +30,11 @@ floor_of() {
         paychan/bitcoin/*) echo 2 ;;
         paychan/policy.hpp) echo 3 ;;
         paychan/channel/*) echo 4 ;;
-        paychan/client.hpp | paychan/server.hpp | paychan/book.hpp | paychan/book_index.hpp) echo 5 ;;
-        paychan/paychan.hpp) echo 7 ;;
-        paychan/*/*) echo 6 ;;
+        paychan/client.hpp | paychan/server.hpp) echo 5 ;;
+        paychan/client_monitor.hpp | paychan/server_monitor.hpp | paychan/monitor/*) echo 5 ;;
+        paychan/keeper/*) echo 6 ;;
+        paychan/paychan.hpp) echo 8 ;;
+        paychan/*/*) echo 7 ;;
         *) echo unknown ;;
     esac
 }

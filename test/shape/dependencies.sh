@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What the compiler really opens for client.hpp, server.hpp and book.hpp: no file of an optional dependency.
+# What the compiler really opens for client.hpp, server.hpp and the monitors: no file of an optional dependency.
 source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/common.sh"
 
 forbidden='/(boost|google/protobuf|nlohmann|openssl|postgresql|CLI)/|sqlite3|libpq|\.pb\.h'
@@ -18,7 +18,7 @@ check() {
 }
 
 for compiler in "${compilers[@]}"; do
-    for header in paychan/client.hpp paychan/server.hpp paychan/book.hpp; do
+    for header in paychan/client.hpp paychan/server.hpp paychan/client_monitor.hpp paychan/server_monitor.hpp; do
         check "$compiler" "$header"
     done
 done

@@ -6,7 +6,10 @@
 namespace simulation {
 
 client_process::client_process(world& w, std::uint8_t number, std::optional<open_order>& order)
-    : parts(w, number), book_(store_, network_, events_, book_settings{burial, 6, 604'800}), order_(order) {
+    : parts(w, number),
+      monitor_(store_, network_, events_, monitor_settings{.burial = burial}),
+      keeper_(store_, keys_, purse_, network_, clock_, sim_keeping(), monitor_),
+      order_(order) {
     settings_.time_window = w.who.window;
     settings_.extensions = w.who.extensions;
     settings_.versions = w.who.versions == 3 ? version_set::all() : version_set::only(static_cast<int>(w.who.versions));
@@ -20,17 +23,9 @@ void client_process::make_driver() {
 }
 
 bool client_process::start() {
-    if (!disk_.open() || !keys_.load() || !book_.load()) return false;
-    std::vector<txid> ids;
-    if (!store_.list(record_kind::client_contract, [&](const record_id& id) { ids.push_back(id.channel); }))
-        return false;
-    std::array<std::uint8_t, 10'000> memory{};
-    for (const txid& id : ids) {
-        const auto stored = store_.get({record_kind::client_contract, id}, memory);
-        if (!stored) return false;
-        purse_.reserve_inputs_of(stored->bytes);
-    }
-    return true;
+    if (!disk_.open() || !keys_.load() || !keeper_.open(network::regtest)) return false;
+    parts.height = keeper_.height();
+    return bring_up(keeper_);
 }
 
 bool client_process::import() {
@@ -44,10 +39,12 @@ bool client_process::import() {
         const record_buffer record = write_record(e->record);
         const auto key = static_cast<std::uint64_t>(e->record.key);
         constexpr std::array<std::uint8_t, 1> nothing{};
+        const watch_buffer unknown = write_watch(watch_facts{.unknown = true});
         const auto is_there = [](const result<void>& put) { return put || put.error().code == errc::stale_record; };
         if (!is_there(disk_.put({record_kind::key_counter, {}}, key, nothing)) ||
             !is_there(disk_.put({record_kind::client_contract, id}, 1, e->contract)) ||
             !is_there(disk_.put({record_kind::client_refund, id}, 1, e->refund)) ||
+            !is_there(disk_.put({record_kind::client_watch, id}, 1, unknown.view())) ||
             !is_there(disk_.put({record_kind::client_channel, id}, e->record.version, record.view())))
             return false;
     }
@@ -140,21 +137,14 @@ void client_process::follow() {
     for (int i = 0; i < 10 && parts.follower.deliver(*this) > 0; ++i) {
     }
     wall_clock = clock_.now();
-    book_.tick();
+    keeper_.look();
 }
 
-void client_process::on_broadcast(const txid& id, broadcast_outcome outcome, std::string_view why) {
-    book_.on_broadcast(id, outcome, why);
-}
-
-void client_process::on_block(const connected_block& b) {
-    parts.height = b.height;
-    book_.on_block(b);
-}
-
-void client_process::on_block_disconnected(std::int32_t height) {
-    parts.height = height - 1;
-    book_.on_block_disconnected(height);
+void client_process::on_chain(const chain_event& e) {
+    match(
+        e, [this](const connected_block& b) { parts.height = b.height; },
+        [this](const disconnected_blocks& d) { parts.height = d.from - 1; });
+    keeper_.on_chain(e);
 }
 
 void client_process::on_event(const event& e) {
@@ -164,7 +154,7 @@ void client_process::on_event(const event& e) {
             return "    client " + std::to_string(parts.number - first_client) + " reports " +
                    std::string(name(e.problem.code)) + ": " + std::string(e.problem.text);
         });
-    book_.on_event(e);
+    monitor_.on_event(e);
     if (e.kind == event_kind::stored && transport_.link != nullptr) transport_.link->channel = e.channel;
     if (e.kind == event_kind::opened || e.kind == event_kind::acked) {
         if (hears_honest_) {

@@ -1,7 +1,8 @@
-// A client process: one connection at a time, a book, and an application that knows what it wants to pay.
+// A client process: one connection at a time, a monitor and its keeper, and an application that knows what it wants to pay.
 #pragma once
 
-#include "paychan/book.hpp"
+#include "paychan/client_monitor.hpp"
+#include "paychan/keeper/keeper.hpp"
 #include "paychan/memory/export_file.hpp"
 #include "simulation/parts.hpp"
 
@@ -31,10 +32,8 @@ public:
     bool deliver(wire_link& link);
     void follow();
 
-    // Chain events.
-    void on_broadcast(const txid& id, broadcast_outcome outcome, std::string_view why);
-    void on_block(const connected_block& b);
-    void on_block_disconnected(std::int32_t height);
+    static constexpr chain_turn chain_order = chain_turn::others;
+    void on_chain(const chain_event& e);
 
     [[nodiscard]] bool connected() const { return transport_.link != nullptr; }
 
@@ -66,7 +65,8 @@ private:
     sim_transport transport_{parts, nullptr, {}};
     events_type events_{*this};
     client_settings settings_;
-    client_book<store_type, sim_network, events_type> book_;
+    client_monitor<store_type, sim_network, events_type> monitor_;
+    keeper<store_type, sim_keys, sim_purse, sim_network, sim_clock, decltype(monitor_)> keeper_;
     std::unique_ptr<driver_type> driver_;
     std::optional<open_order>& order_;
     bool hears_honest_ = true;  // the frame that is being delivered is the server's own

@@ -2,7 +2,7 @@
 //
 // What this is.  A history is a list of steps that follows from a seed (schedule.cpp).  It is played (play.cpp) by up to
 // two server and three client processes; then the faults end, time goes on, and every channel must end with the right money.
-// Real are: client.hpp, server.hpp, book.hpp and all below them, memory/chain (a node that
+// Real are: client.hpp, server.hpp, the monitors, the keeper and all below them, memory/chain (a node that
 // checks scripts, and mines) with memory/chain_follower, memory/store or memory/file_store, memory/export_file.  Made here
 // are the processes around them (client_process, server_process: an application, put together as asio/ does it), the
 // policies that can fail or be a process' end (parts), the wires and the disks (world, file_system).

@@ -25,6 +25,7 @@ inline constexpr std::array mutants{
     mutant{"high_s_acked", "loss 8: a payment with a high S is acked as it came"},
     mutant{"payment_blocks_deadline", "loss 9: a payment's connection and the deadline wait for each other"},
     mutant{"folder_not_synced", "loss 5: the name of a new file is not on disk when the write returns"},
+    mutant{"position_first", "of this library: how far the chain was read is on disk before what was read"},
 };
 
 /// True in the one program that is built over headers with the losses in them.

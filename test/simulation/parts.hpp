@@ -3,6 +3,7 @@
 
 #include "paychan/bitcoin/sighash.hpp"
 #include "paychan/client.hpp"
+#include "paychan/keeper/keeper.hpp"
 #include "paychan/memory/keys.hpp"
 #include "simulation/strike.hpp"
 #include "simulation/world.hpp"
@@ -64,6 +65,12 @@ struct sim_store {
         return p.plan.run(effect::read, errc::store_failed, fault::store_read_fails,
                           [&] { return p.files ? p.files->list(kind, f) : p.w.disk_of(p.number).kept.list(kind, f); });
     }
+    template <class F>
+    result<void> scan(record_kind kind, const std::optional<txid>& after, F&& f) {
+        return p.plan.run(effect::read, errc::store_failed, fault::store_read_fails, [&] {
+            return p.files ? p.files->scan(kind, after, f) : p.w.disk_of(p.number).kept.scan(kind, after, f);
+        });
+    }
     [[nodiscard]] std::string last_error() const { return p.files ? p.files->last_error() : "the simulation says so"; }
 
 private:
@@ -83,7 +90,7 @@ private:
         });
     }
 };
-static_assert(BatchStore<sim_store>);
+static_assert(BatchStore<sim_store> && ScanStore<sim_store>);
 
 /// Key n of an owner, the same in every history.
 struct known_key {
@@ -146,14 +153,34 @@ public:
         if (const auto parsed = parse_transaction(tx))
             for (const auto& in : parsed->inputs()) reserved_.erase(in.prevout);
     }
-    void reserve_inputs_of(bytes_view tx) {
-        if (const auto parsed = parse_transaction(tx))
-            for (const auto& in : parsed->inputs()) reserved_.insert(in.prevout);
+    result<void> reserve_inputs_of(bytes_view tx) {
+        PAYCHAN_TRY(const auto parsed, parse_transaction(tx));
+        for (const auto& in : parsed.inputs()) reserved_.insert(in.prevout);
+        return {};
     }
     result<script_buffer> payout_script() {
         return p.plan.run(effect::payout, errc::key_unavailable, fault::key_unavailable,
                           [&]() -> result<script_buffer> { return p.w.server_payout; });
     }
+
+    // For the keeper.  Coins are not looked for in blocks, so it is never behind.
+    static constexpr chain_turn chain_order = chain_turn::wallet;
+    void on_chain(const chain_event&) {}
+    template <class S>
+    result<void> load(S&) {
+        return {};
+    }
+    template <class S>
+    result<void> save(S&) {
+        return {};
+    }
+    template <class S>
+    result<void> forget(S&) {
+        return {};
+    }
+    void restart_scan() {}
+    [[nodiscard]] result<void> usable() const { return {}; }
+    [[nodiscard]] std::optional<std::int32_t> height() const { return std::numeric_limits<std::int32_t>::max(); }
 
 private:
     result<bytes_view> spend_one(bytes_view script, satoshi amount, bytes_span memory);
@@ -171,8 +198,26 @@ static_assert(FundingWallet<sim_purse> && PayoutWallet<sim_purse>);
 struct sim_network {
     process_parts& p;
     void broadcast(bytes_view tx);
+    void follow(const chain_position& from, std::optional<std::int32_t> first) { p.follower.follow(from, first); }
+    [[nodiscard]] chain_position position() const { return p.follower.position(); }
 };
-static_assert(Broadcaster<sim_network>);
+static_assert(ChainSource<sim_network>);
+
+/// Waits for nothing: the clocks of processes stand still for a while.
+[[nodiscard]] inline keeper_settings sim_keeping() {
+    keeper_settings s;
+    s.birthday = first_height();
+    s.rate_patience = 0;
+    s.load_at_once = 2;
+    return s;
+}
+
+/// Loads all that is stored.  False when the disk fails.
+template <class Keeper>
+[[nodiscard]] bool bring_up(Keeper& k) {
+    while (k.turn()) continue;
+    return k.loaded();
+}
 
 /// A server's clock is never behind the chain's: or it would open channels whose refund is due already.
 struct sim_clock {

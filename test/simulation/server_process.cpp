@@ -24,11 +24,16 @@ server_process::server_process(world& w, std::uint8_t number) : parts(w, number)
     settings_.versions = w.who.versions == 3 ? version_set::all() : version_set::only(static_cast<int>(w.who.versions));
     settings_.min_channel = satoshi{10'000};
     settings_.settle_margin = settle_margin;
-    book_.emplace(both_versions{}, store_, keys_, purse_, network_, events_, settings_,
-                  book_settings{burial, 6, 604'800});
+    monitor_.emplace(both_versions{}, store_, keys_, purse_, network_, events_, settings_,
+                     monitor_settings{.burial = burial});
+    keeper_.emplace(store_, keys_, purse_, network_, clock_, sim_keeping(), *monitor_);
 }
 
-bool server_process::start() { return store_.open() && keys_.load().has_value() && book_->load().has_value(); }
+bool server_process::start() {
+    if (!store_.open() || !keys_.load() || !keeper_->open(network::regtest)) return false;
+    parts.height = keeper_->height();
+    return bring_up(*keeper_);
+}
 
 void server_process::accept(wire_link& link) {
     connections_.push_back(std::make_unique<connection>(*this, link));
@@ -104,10 +109,9 @@ void server_process::commit(std::span<connection* const> group, std::vector<byte
 }
 
 void server_process::follow() {
-    if (parts.w.who.servers > 1) (void)book_->load();  // channels that the other process opened
     for (int i = 0; i < 10 && parts.follower.deliver(*this) > 0; ++i) {
     }
-    book_->tick(clock_.now());
+    keeper_->look();
     run_later();
     for (const auto& c : connections_) {
         const scope now(in_driver_);
@@ -136,33 +140,32 @@ void server_process::order_settlement(std::uint32_t n) {
     if (ids.empty()) return;
     const txid id = ids[n % ids.size()];
     parts.w.known.channels[id].may_end = true;
-    if (!settle_over(id)) (void)book_->settle(id);
+    if (!settle_over(id)) (void)monitor_->settle(id);
     run_later();
 }
 
-void server_process::on_broadcast(const txid& id, broadcast_outcome outcome, std::string_view why) {
-    {
-        const scope now(in_driver_);
-        for (const auto& c : connections_) c->driver.on_broadcast(id, outcome);
-    }
-    run_later();
-    book_->on_broadcast(id, outcome, why);
-}
-
-void server_process::on_block(const connected_block& b) {
-    parts.height = b.height;
-    parts.chain_time = b.median_time;
-    book_->on_block(b);
-}
-
-void server_process::on_block_disconnected(std::int32_t height) {
-    parts.height = height - 1;
-    book_->on_block_disconnected(height);
+void server_process::on_chain(const chain_event& e) {
+    match(
+        e,
+        [this](const connected_block& b) {
+            parts.height = b.height;
+            parts.chain_time = b.median_time;
+        },
+        [this](const disconnected_blocks& d) { parts.height = d.from - 1; },
+        [this](const chain_tip& t) { parts.chain_time = t.median_time; },
+        [&](const broadcast_answer&) {
+            {
+                const scope now(in_driver_);
+                for (const auto& c : connections_) c->driver.on_chain(e);
+            }
+            run_later();
+        });
+    keeper_->on_chain(e);
 }
 
 void server_process::on_fee_rate(fee_rate rate) {
     rate_ = rate;
-    book_->on_fee_rate(rate);
+    keeper_->on_chain(fee_estimate{rate});
     for (const auto& c : connections_) c->driver.on_fee_rate(rate);
 }
 
@@ -173,7 +176,7 @@ void server_process::events_type::on_event(const event& e) {
             return "    server " + std::to_string(p.parts.number) + " reports " + std::string(name(e.problem.code)) +
                    ": " + std::string(e.problem.text);
         });
-    p.book_->on_event(e);
+    p.monitor_->on_event(e);
     if (e.kind == event_kind::confirmed || e.kind == event_kind::double_spent)
         p.outside_of_drivers([this, id = e.channel, closing = e.closing] { p.detach(id, closing); });
 }

@@ -1,8 +1,9 @@
-// A server process: connections, a book, an application; put together as paychan's own TCP server does it.
+// A server process: connections, a monitor and its keeper, an application; put together as paychan's own TCP server does it.
 #pragma once
 
-#include "paychan/book.hpp"
+#include "paychan/keeper/keeper.hpp"
 #include "paychan/server.hpp"
+#include "paychan/server_monitor.hpp"
 #include "simulation/parts.hpp"
 
 namespace simulation {
@@ -22,10 +23,8 @@ public:
     void answer_held(bool refuses);
     void order_settlement(std::uint32_t n);
 
-    // Chain events.
-    void on_broadcast(const txid& id, broadcast_outcome outcome, std::string_view why);
-    void on_block(const connected_block& b);
-    void on_block_disconnected(std::int32_t height);
+    static constexpr chain_turn chain_order = chain_turn::others;
+    void on_chain(const chain_event& e);
     void on_fee_rate(fee_rate rate);
 
     process_parts parts;
@@ -40,7 +39,8 @@ private:
     };
     using driver_type = server<both_versions, sim_transport, sim_clock, sim_keys, sim_store, sim_purse, sim_network,
                                codec, events_type, frame_capacity>;
-    using book_type = server_book<both_versions, sim_store, sim_keys, sim_purse, sim_network, events_type>;
+    using monitor_type = server_monitor<both_versions, sim_store, sim_keys, sim_purse, sim_network, events_type>;
+    using keeper_type = keeper<sim_store, sim_keys, sim_purse, sim_network, sim_clock, monitor_type>;
     struct connection {
         connection(server_process& p, wire_link& l);
         wire_link* link;
@@ -67,7 +67,8 @@ private:
     sim_clock clock_{parts};
     events_type events_{*this};
     server_settings settings_;
-    std::optional<book_type> book_;
+    std::optional<monitor_type> monitor_;
+    std::optional<keeper_type> keeper_;
     std::vector<std::unique_ptr<connection>> connections_;
     bool in_driver_ = false;
     std::vector<std::function<void()>> later_;

@@ -109,6 +109,10 @@ void world::erases(std::uint8_t process, const record_id& id, std::int32_t heigh
     const channel_truth& c = found->second;
     const bool buried = c.closing_height != 0 && height_seen - c.closing_height + 1 >= burial;
     const bool server = process < first_client;
+    // What a deletion that was cut short has left behind brings nobody any money.
+    const auto& records = server ? known.server_disk : known.client_disk[process];
+    const bool watch = id.kind == record_kind::client_watch || id.kind == record_kind::server_watch;
+    if (watch && !records.contains(id.channel)) return;
     const bool never_began = server && c.contract_height == 0 && c.acked == 0;
     const bool lost = c.lost_height != 0 && height_seen - c.lost_height + 1 >= burial;
     check(rule::kept_until_buried, buried || never_began || lost, [&] {
@@ -136,10 +140,11 @@ void disk::has(const record_id& id) {
 }
 
 void world::opens(std::uint8_t process, file_store& found) {
-    constexpr std::array kinds{record_kind::client_channel,  record_kind::client_contract,
-                               record_kind::client_refund,   record_kind::server_channel,
-                               record_kind::server_contract, record_kind::server_settlement,
-                               record_kind::key_counter};
+    constexpr std::array kinds{
+        record_kind::client_channel, record_kind::client_contract, record_kind::client_refund,
+        record_kind::server_channel, record_kind::server_contract, record_kind::server_settlement,
+        record_kind::key_counter,    record_kind::chain_position,  record_kind::store_network,
+        record_kind::client_watch,   record_kind::server_watch};
     disk& d = disk_of(process);
     const auto say_why = [&] { return "after a crash, a disk is not what it must be: " + found.last_error(); };
     using content = std::pair<std::uint64_t, byte_string>;
@@ -426,11 +431,11 @@ void world::on_block(const connected_block& b) {
     }
 }
 
-void world::on_block_disconnected(std::int32_t height) {
+void world::on_blocks_left(std::int32_t from) {
     for (auto& [id, c] : known.channels) {
-        if (c.contract_height >= height) c.contract_height = 0;
-        if (c.closing_height >= height) c.closing_height = 0;
-        if (c.lost_height >= height) {
+        if (c.contract_height >= from) c.contract_height = 0;
+        if (c.closing_height >= from) c.closing_height = 0;
+        if (c.lost_height >= from) {
             c.lost_height = 0;
             c.stopped = false;
         }

@@ -125,8 +125,14 @@ public:
     [[nodiscard]] std::optional<std::int64_t> rate_of(const transaction& tx) const;
 
     // For the observer's own follower.
+    static constexpr chain_turn chain_order = chain_turn::others;
+    void on_chain(const chain_event& e) {
+        match(
+            e, [this](const connected_block& b) { on_block(b); },
+            [this](const disconnected_blocks& d) { on_blocks_left(d.from); });
+    }
     void on_block(const connected_block& b);
-    void on_block_disconnected(std::int32_t height);
+    void on_blocks_left(std::int32_t from);
 
     /// Nothing when clients write no export files.
     [[nodiscard]] std::string export_folder(std::uint8_t client) const {

@@ -181,14 +181,119 @@ TEST_CASE("sqlite_store reports a damaged file", "[sqlite][store]") {
     const auto r = fetch(store, a);
     REQUIRE(!r);
     CHECK(r.error().code == errc::corrupt_record);
+    CHECK(code_of(store.scan(kind, {}, [](const record_id&, const result<stored_record>&) { return true; })) ==
+          errc::corrupt_record);
 }
 
 TEST_CASE("sqlite_store that was edited by hand into something else is corrupt, not trusted", "[sqlite][store]") {
     const temporary_folder folder;
     REQUIRE(sqlite_store(folder.file()).put(a, 1, bytes{1}));
-    run_sql(folder.file(), "UPDATE record SET bytes = 'a text'");
+    run_sql(folder.file(), GENERATE("UPDATE record SET bytes = 'a text'", "UPDATE record SET version = 'a text'"));
     sqlite_store store(folder.file());
     CHECK(code_of(fetch(store, a)) == errc::corrupt_record);
+}
+
+TEST_CASE("a scan of sqlite_store tells what was edited into something else as an error, and goes on behind it",
+          "[sqlite][store]") {
+    const temporary_folder folder;
+    const record_id c = id_of(kind, 3);
+    {
+        sqlite_store store(folder.file());
+        for (const record_id& id : {a, b, c}) REQUIRE(store.put(id, 1, bytes{7}));
+    }
+    const std::string edit = GENERATE("bytes = 'a text'", "bytes = 5", "version = 'a text'", "version = 1.5");
+    const auto damaged = static_cast<std::uint8_t>(GENERATE(1, 2, 3));
+    CAPTURE(edit, damaged);
+    run_sql(folder.file(),
+            "UPDATE record SET " + edit + " WHERE hex(channel) LIKE '0" + std::to_string(damaged) + "%'");
+    sqlite_store store(folder.file());
+    scanned_records all;
+    for (const record_id& id : {a, b, c})
+        all.push_back({id, id == id_of(kind, damaged) ? unreadable(errc::corrupt_record) : found{1, {7}}});
+    CHECK(scanned(store, kind) == all);
+    CHECK(scanned(store, kind, {}, 2) == scanned_records{all[0], all[1]});
+    CHECK(scanned(store, kind, a.channel) == scanned_records{all[1], all[2]});
+    CHECK(scanned(store, kind, b.channel) == scanned_records{all[2]});
+    CHECK(listed(store, kind) == std::set{a, b, c});
+    CHECK(code_of(fetch(store, id_of(kind, damaged))) == errc::corrupt_record);
+}
+
+TEST_CASE("a scan of sqlite_store passes over names that are none", "[sqlite][store]") {
+    const temporary_folder folder;
+    {
+        sqlite_store store(folder.file());
+        for (const record_id& id : {a, b}) REQUIRE(store.put(id, 1, bytes{7}));
+    }
+    run_sql(folder.file(),
+            "PRAGMA ignore_check_constraints = ON; INSERT INTO record VALUES"
+            " (4, x'', 1, x''), (4, x'00', 1, x''), (4, x'0102', 1, x''), (4, x'0203', 1, x''), (4, 'name', 1, x'')");
+    sqlite_store store(folder.file());
+    CHECK(scanned(store, kind) == scanned_records{{a, {1, {7}}}, {b, {1, {7}}}});
+    CHECK(code_of(store.list(kind, [](const record_id&) {})) == errc::corrupt_record);
+}
+
+TEST_CASE("sqlite_store knows that others have written, and does not count itself", "[sqlite][store][shared]") {
+    const temporary_folder folder;
+    sqlite_store store(folder.file());
+    sqlite_store other(folder.file());
+    const std::array batch{put_request{a, 2, {}}, put_request{b, 1, {}}};
+    auto last = store.foreign_writes();
+    const auto changed = [&] { return std::exchange(last, store.foreign_writes()) != last; };
+
+    CHECK_FALSE(changed());
+    REQUIRE(store.put(a, 1, bytes{1}));
+    CHECK_FALSE(changed());
+    REQUIRE(store.put_many(batch));
+    CHECK_FALSE(changed());
+    CHECK(code_of(store.put_many(batch)) == errc::stale_record);
+    REQUIRE(store.erase(b));
+    CHECK_FALSE(changed());
+    CHECK(fetch(other, a) == found{2, {}});
+    CHECK(scanned(other, kind).size() == 1);
+    CHECK_FALSE(changed());
+
+    REQUIRE(other.put(a, 3, bytes{3}));
+    CHECK(changed());
+    CHECK_FALSE(changed());
+    const std::array second{put_request{a, 4, {}}, put_request{b, 1, {}}};
+    REQUIRE(other.put_many(second));
+    CHECK(changed());
+    REQUIRE(other.erase(b));
+    CHECK(changed());
+    CHECK_FALSE(changed());
+    // Also when this one has read or written since, and so has met the other's writes already.
+    REQUIRE(other.put(b, 1, {}));
+    CHECK(fetch(store, b) == found{1, {}});
+    CHECK(changed());
+    REQUIRE(other.put(b, 2, {}));
+    REQUIRE(store.put(b, 3, {}));
+    CHECK(changed());
+    CHECK(other.put(a, 5, {}));
+    CHECK(store.put(a, 6, {}));
+    CHECK(code_of(other.put(a, 6, {})) == errc::stale_record);
+    CHECK(changed());
+    CHECK_FALSE(changed());
+}
+
+TEST_CASE("a reader of sqlite_store knows that others have written", "[sqlite][store][shared]") {
+    const temporary_folder folder;
+    sqlite_store store(folder.file());
+    REQUIRE(store.put(a, 1, {}));
+    sqlite_store reader(folder.file(), store_access::read_only);
+    const auto before = reader.foreign_writes();
+    CHECK(reader.foreign_writes() == before);
+    REQUIRE(store.put(a, 2, {}));
+    CHECK(reader.foreign_writes() != before);
+}
+
+TEST_CASE("sqlite_store that cannot tell whether others have written says so each time", "[sqlite][store]") {
+    const temporary_folder folder;
+    sqlite_store store(folder.file(), store_access::existing);
+    REQUIRE_FALSE(store.status());
+    const auto before = store.foreign_writes();
+    CHECK(store.foreign_writes() != before);
+    CHECK(code_of(store.scan(kind, {}, [](const record_id&, const result<stored_record>&) { return true; })) ==
+          errc::not_found);
 }
 
 TEST_CASE("sqlite_store stops when its file is deleted or moved, since nobody would find what it writes",

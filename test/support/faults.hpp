@@ -16,9 +16,10 @@ struct crash {};
 
 enum class call : std::uint8_t {
     store_put,
-    store_get,
+    store_get,  ///< and each record that a scan reads: it is told as an error, and the others follow
     store_erase,
-    store_list,
+    store_list,  ///< and the beginning of a scan
+    store_scan,  ///< each record that a scan tells: the scan ends there, and fails
     keys_new,
     keys_public,
     keys_sign,
@@ -89,8 +90,23 @@ struct faulty_store {
     paychan::result<void> list(paychan::record_kind kind, F&& f) {
         return plan.run(call::store_list, paychan::errc::store_failed, [&] { return disk.list(kind, f); });
     }
+    template <class F>
+    paychan::result<void> scan(paychan::record_kind kind, const std::optional<paychan::txid>& after, F&& f) {
+        return plan.run(call::store_list, paychan::errc::store_failed, [&]() -> paychan::result<void> {
+            paychan::result<void> told;
+            PAYCHAN_CHECK(disk.scan(kind, after, [&](const paychan::record_id& id, const auto& r) {
+                bool more = false;
+                told = plan.run(call::store_scan, paychan::errc::store_failed, [&]() -> paychan::result<void> {
+                    more = f(id, plan.run(call::store_get, paychan::errc::store_failed, [&] { return r; }));
+                    return {};
+                });
+                return told && more;
+            }));
+            return told;
+        });
+    }
 };
-static_assert(paychan::BatchStore<faulty_store>);
+static_assert(paychan::BatchStore<faulty_store> && paychan::ScanStore<faulty_store>);
 
 struct faulty_keys {
     fault_plan& plan;

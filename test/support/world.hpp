@@ -3,12 +3,13 @@
 
 #include <memory>
 
-#include "paychan/book.hpp"
 #include "paychan/client.hpp"
+#include "paychan/client_monitor.hpp"
 #include "paychan/memory/chain.hpp"
 #include "paychan/memory/chain_follower.hpp"
 #include "paychan/memory/clock.hpp"
 #include "paychan/server.hpp"
+#include "paychan/server_monitor.hpp"
 #include "support/events.hpp"
 #include "support/faults.hpp"
 

@@ -31,7 +31,7 @@ struct tcp_server_settings {
 /// Accepts clients that pay.  Every policy is borrowed and outlives it.
 ///     tcp_server server(io.get_executor(), {address, port}, contracts<cltv_p2sh, multisig_refund>{}, clock, keys, store,
 ///                       wallet, broadcaster, events);
-/// Push chain events into on_broadcast() and on_fee_rate(), and every event of `events` into a server_book, whose
+/// Push chain events into on_chain(), and every event of `events` into a server_monitor, whose
 /// questions is_attached() and settle_attached() are answered here.
 ///
 /// Group commit: what is ready in one turn of the loop is computed for all connections, written by one put_many, and
@@ -93,7 +93,7 @@ public:
         });
     }
 
-    /// How a broadcast ended; pass every outcome on, also to the book.
+    /// How a broadcast ended; pass every outcome on, also to the monitor.
     void on_broadcast(const txid& id, broadcast_outcome outcome, std::string_view = {}) {
         outside_of_drivers([this, id, outcome] {
             for (auto& [n, c] : connections_) {
@@ -140,7 +140,7 @@ public:
     [[nodiscard]] bool is_attached(const txid& channel) { return find_attached(channel) != nullptr; }
 
     /// Ends the connection that uses a channel, if there is one: its contract was spent, or never can be in a block, and
-    /// payments on it would be worth nothing.  Pass every `confirmed` and `double_spent` of a server_book on.
+    /// payments on it would be worth nothing.  Pass every `confirmed` and `double_spent` of a server_monitor on.
     /// closing  of that event
     void detach(const txid& channel, const txid& closing) {
         outside_of_drivers([this, channel, closing] {

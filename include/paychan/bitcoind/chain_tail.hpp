@@ -10,7 +10,7 @@
 
 namespace paychan::bitcoind {
 
-/// Keeps enough of them for a reorganisation of up to `depth` blocks; older ones are forgotten.
+/// Keeps enough of them to step back over up to `depth` blocks; older ones are forgotten.
 class chain_tail {
 public:
     explicit chain_tail(std::size_t depth) : keep_(depth + median_span - 1) {}
@@ -21,7 +21,7 @@ public:
 
     /// The lowest block that a fork may leave standing: the median of the block after it needs the 10 before that.
     [[nodiscard]] std::int32_t lowest_fork() const {
-        return forgot_ ? lowest() + static_cast<std::int32_t>(median_span) - 2 : lowest();
+        return lowest() == 0 ? 0 : lowest() + static_cast<std::int32_t>(median_span) - 2;
     }
 
     /// lowest() <= height <= tip_height()
@@ -33,7 +33,6 @@ public:
     /// Forgets all; the next block has this height.
     void restart(std::int32_t height) {
         kept_.clear();
-        forgot_ = false;
         next_height_ = height;
     }
 
@@ -43,23 +42,21 @@ public:
     void push(const block_header& h) {
         kept_.push_back({h.hash, h.time});
         ++next_height_;
-        if (kept_.size() <= keep_) return;
-        kept_.pop_front();
-        forgot_ = true;
+        if (kept_.size() > keep_) kept_.pop_front();
     }
 
-    /// Takes the tip away.  Not when empty().
-    void pop() {
-        kept_.pop_back();
-        --next_height_;
+    /// Takes all blocks above `height` away.  lowest() - 1 <= height
+    void cut(std::int32_t height) {
+        for (; tip_height() > height; --next_height_) kept_.pop_back();
     }
 
-    /// The median of the times of the tip and the 10 blocks before it, or of all when there are fewer.  Not when
-    /// empty(). Source  BIP113; Bitcoin Core CBlockIndex::GetMedianTimePast.
-    [[nodiscard]] unix_time median_time() const {
-        std::array<unix_time, median_span> times{};
-        const std::size_t n = std::min(kept_.size(), times.size());
-        for (std::size_t i = 0; i < n; ++i) times[i] = kept_[kept_.size() - 1 - i].time;
+    /// The median of the times of a block that stands on the tip and of the 10 blocks before it, or of all when there
+    /// are fewer.
+    /// Source  BIP113; Bitcoin Core CBlockIndex::GetMedianTimePast.
+    [[nodiscard]] unix_time median_time(const block_header& next) const {
+        std::array<unix_time, median_span> times{next.time};
+        const std::size_t n = std::min(kept_.size() + 1, times.size());
+        for (std::size_t i = 1; i < n; ++i) times[i] = kept_[kept_.size() - i].time;
         std::sort(times.begin(), times.begin() + static_cast<std::ptrdiff_t>(n));
         return times[n / 2];
     }
@@ -73,7 +70,6 @@ private:
     };
     std::deque<entry> kept_;
     std::size_t keep_;
-    bool forgot_ = false;
     std::int32_t next_height_ = 0;
 };
 

@@ -221,9 +221,11 @@ private:
             timer_.cancel();
             drop_connection();
             busy_ = false;
-            const auto failed = std::exchange(queue_, {});
-            for (const request& r : failed)
-                if (!stopped_) r.done(tl::make_unexpected(e));
+            // Each from the loop: one that throws must not keep the others from hearing.
+            for (request& r : std::exchange(queue_, {}))
+                boost::asio::post(io_, [self = shared_from_this(), done = std::move(r.done), e] {
+                    if (!self->stopped_) done(tl::make_unexpected(e));
+                });
         }
 
         boost::asio::io_context& io_;

@@ -127,6 +127,7 @@ public:
 
 private:
     friend class to_close;
+    friend class to_send;
     using stage::stage;
 };
 
@@ -152,6 +153,9 @@ public:
         return to_close(*all_);
     }
 
+    /// For effects of a monitor: there is nobody to send anything to.
+    [[nodiscard("notify() is still to be called")]] to_notify without_connection() && { return to_notify(*all_); }
+
 private:
     friend class to_broadcast;
     using stage::stage;
@@ -167,6 +171,7 @@ public:
 
 private:
     friend result<to_broadcast> on_disk(const result<void>& written, const result<effects>& wanted);
+    friend result<to_broadcast> settlement_on_full_disk_near_expiry(const error& why, const result<effects>& wanted);
     using stage::stage;
 };
 
@@ -179,6 +184,19 @@ private:
     return to_broadcast(*wanted);
 }
 result<to_broadcast> on_disk(const result<void>& written, result<effects>&& wanted) = delete;  // it points to them
+
+/// The one way past the disk.  What a settlement rests on, the client's last payment, is on disk already; near the expiry
+/// nobody takes another one; and a disk that takes nothing must not cost the channel.
+/// why     the failed write
+/// wanted  a settlement to broadcast, and nothing to send: what a peer is told has to be on disk
+/// Fails   as the step did, or the write, where it is anything else.
+[[nodiscard("broadcast() is still to be called")]] inline result<to_broadcast> settlement_on_full_disk_near_expiry(
+    const error& why, const result<effects>& wanted) {
+    if (!wanted) return fail(wanted.error());
+    if (why.code != errc::store_failed || wanted->persist.settlement.empty() || !wanted->send.empty()) return fail(why);
+    return to_broadcast(*wanted);
+}
+result<to_broadcast> settlement_on_full_disk_near_expiry(const error& why, result<effects>&& wanted) = delete;
 
 /// Why a frame was not understood: answered when it is a message of the wrong kind, cut off without a word when it is
 /// none at all.

@@ -9,7 +9,7 @@ namespace paychan {
 
 /// What the application hears.
 enum class event_kind : std::uint8_t {
-    stored,   ///< the channel is on disk and the contract may be on chain from here on: a book should watch it
+    stored,   ///< the channel is on disk and the contract may be on chain from here on: a monitor should watch it
     opened,   ///< payments may flow; total = what is paid already
     payment,  ///< server: amount more was paid, total in all, data = the payment's info
     acked,    ///< client: the server has the last payment on disk; amount, total, data = the ack's info

@@ -4,12 +4,9 @@
 #include "paychan/bitcoin/interpreter.hpp"
 #include "paychan/bitcoin/network.hpp"
 #include "paychan/channel/payment.hpp"
-#include "paychan/channel/record_io.hpp"
+#include "paychan/channel/watched.hpp"
 
 namespace paychan {
-
-/// Which side of a channel is ours.  The numbers are on disk.
-enum class channel_role : std::uint8_t { client = 1, server = 2 };
 
 /// Everything that belongs to one channel.  No secret is in it: record.key is the key's number in the seed.
 struct channel_export {
@@ -169,7 +166,7 @@ enum class import_outcome : std::uint8_t {
 
 /// Puts into a store what check_export gave.  Of a channel that the store has, a better payment is taken and nothing
 /// else: who was paid more cannot lose by it, and what else the store knows is more than a file can show.  A settlement
-/// that rests on less is not kept: the book builds it anew.  One that has left already may still be mined.
+/// that rests on less is not kept: the monitor builds it anew.  One that has left already may still be mined.
 /// The channel's key must never be given out again: tell the key store first (seed_keys::saw).
 /// Fails  as the store does; corrupt_record, unknown_format (of the record that is there: it stays).
 template <Store S>
@@ -212,6 +209,12 @@ template <Store S>
         if (!there && there.error().code != errc::not_found) return fail(there.error());
         channel_record wanted = e.record;
         std::uint64_t first = needs_predecessor(id, wanted.version) ? 1 : wanted.version;
+        if (!there) {  // before: whoever finds the channel is to know that it has not followed the chain for it
+            const record_id watch{kinds_of(e.role).watch, channel};
+            const watch_buffer unknown = write_watch(watch_facts{.unknown = true});
+            PAYCHAN_CHECK(store.erase(watch));
+            PAYCHAN_CHECK(store.put(watch, 1, unknown.view()));
+        }
         if (there) {
             if (e.record.change >= there->change) return repaired ? import_outcome::repaired : import_outcome::kept;
             const contract_terms& known = there->terms;

@@ -10,6 +10,19 @@
 
 namespace paychan {
 
+/// Which side of a channel is ours.  The numbers are on disk.
+enum class channel_role : std::uint8_t { client = 1, server = 2 };
+
+/// The kinds of a role's records.
+struct role_kinds {
+    record_kind channel, contract, closing, watch;  ///< closing: the client's refund, the server's settlement
+};
+[[nodiscard]] constexpr role_kinds kinds_of(channel_role role) {
+    using enum record_kind;
+    return role == channel_role::client ? role_kinds{client_channel, client_contract, client_refund, client_watch}
+                                        : role_kinds{server_channel, server_contract, server_settlement, server_watch};
+}
+
 /// What both sides agreed on when they opened the channel.  Never changes after that.
 struct contract_terms {
     outpoint contract;        ///< output 0 of the contract transaction

@@ -17,6 +17,7 @@ public:
         if (size_ < N) items_[size_++] = std::forward<U>(value);
     }
 
+    [[nodiscard]] static constexpr std::size_t capacity() { return N; }
     [[nodiscard]] constexpr std::size_t size() const { return size_; }
     [[nodiscard]] constexpr bool empty() const { return size_ == 0; }
     [[nodiscard]] constexpr const T& operator[](std::size_t i) const { return items_[i]; }

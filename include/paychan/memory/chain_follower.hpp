@@ -1,6 +1,7 @@
 // One side's view of a memory_chain: its broadcaster, and the events that it has not seen yet.
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <optional>
 #include <string>
@@ -8,68 +9,92 @@
 #include <utility>
 #include <vector>
 
+#include "paychan/channel/chain_places.hpp"
 #include "paychan/memory/chain.hpp"
 #include "paychan/policy.hpp"
 
 namespace paychan {
 
-/// The canonical Broadcaster.  Make one for each side (client, server): each gets every block once, and the outcomes of
-/// its own broadcasts.  A transaction reaches the mempool at once, but nothing is told before the owner's `deliver`.
+/// A ChainSource.  Make one for each side (client, server): each tells of every block once, and of its own broadcasts.  A
+/// transaction reaches the mempool at once, but nothing is told before the owner's `deliver`.
 ///     chain_follower network(chain);
 ///     client c(..., network, ...);
 ///     while (network.deliver(wallet, c) > 0) {}
 class chain_follower {
 public:
+    /// Follows from the start: as by follow({}, from_height).
     /// chain        borrowed; must outlive this
     /// from_height  the first block to deliver: a wallet's birthday
-    explicit chain_follower(memory_chain& chain, std::int32_t from_height = 0)
-        : chain_(&chain), from_height_(from_height) {}
+    explicit chain_follower(memory_chain& chain, std::int32_t from_height = 0) : chain_(&chain), first_(from_height) {}
 
     void broadcast(bytes_view bytes) {
         const auto tx = parse_transaction(bytes);
         const txid id = tx ? tx->id() : txid{};
         if (!reachable_) {
-            outcomes_.push_back({id, broadcast_outcome::unreachable, "the node does not answer"});
+            answers_.push_back({id, broadcast_outcome::unreachable, "the node does not answer"});
         } else if (!refusals_.empty()) {
-            outcomes_.push_back({id, broadcast_outcome::refused, std::move(refusals_.front())});
+            answers_.push_back({id, broadcast_outcome::refused, std::move(refusals_.front())});
             refusals_.pop_front();
         } else {
             submission said = chain_->submit(bytes);
             const auto how = said.accepted ? broadcast_outcome::accepted : broadcast_outcome::refused;
-            outcomes_.push_back({id, how, std::move(said.reason)});
+            answers_.push_back({id, how, std::move(said.reason)});
         }
     }
 
-    /// Tells `to` what happened since the last call: outcomes first, then blocks that left and came, then the fee rate.
-    /// Each of `to` gets every event, in the order given; functions of policy.hpp that one lacks are not called.
-    /// Returns the number of events.  What `to` broadcasts meanwhile is told at the next call, so that no call is
-    /// endless.
-    template <class... Followers>
-    std::size_t deliver(Followers&... to) {
+    void follow(const chain_position& from, std::optional<std::int32_t> first) {
+        told_.assign(from.begin(), from.end());
+        std::ranges::reverse(told_);
+        first_ = first;
+        ++stretch_;
+    }
+
+    [[nodiscard]] chain_position position() const {
+        chain_position p;
+        for (std::size_t i = told_.size(); i-- > 0;)
+            if (i == 0 || is_kept(told_[i].height, told_.back().height)) p.push_back(told_[i]);
+        return p;
+    }
+
+    /// Tells the listeners what happened since the last call: how broadcasts ended, then which blocks left, the tip when it
+    /// is another one, which blocks came, and the fee rate.  Returns the number of events.  What they broadcast meanwhile
+    /// is told at the next call, so that no call is endless; and after follow() blocks are.
+    /// What a listener's exception interrupts is told again by the next call, to all of them.
+    template <class... L>
+    std::size_t deliver(L&... listeners) {
         std::size_t events = 0;
-        std::vector<outcome> told;
-        told.swap(outcomes_);
-        for (const outcome& o : told) {
-            (tell_outcome(to, o), ...);
+        const std::uint64_t stretch = stretch_;
+        const auto told = [&](const chain_event& e) {
+            tell(e, listeners...);
             ++events;
+            return stretch == stretch_;
+        };
+        for (std::size_t n = answers_.size(); n > 0; --n) {
+            const answer a = answers_.front();
+            (void)told(broadcast_answer{a.id, a.outcome, a.words});
+            answers_.pop_front();
         }
-        if (!reachable_) return events;
-        while (!seen_.empty() && !on_active_chain(seen_.back(), tip_seen())) {
-            const std::int32_t left = tip_seen();
-            seen_.pop_back();
-            (tell_disconnected(to, left), ...);
-            ++events;
+        if (!reachable_ || stretch != stretch_) return events;
+        if (!first_ && told_.empty()) first_ = chain_->height() + 1;
+        if (const std::size_t left = active(); left < told_.size()) {
+            const std::int32_t from = left > 0 ? told_[left - 1].height + 1 : told_[0].height;
+            if (!told(disconnected_blocks{from})) return events;
+            if (left == 0 && !first_) first_ = from;
+            told_.resize(left);
         }
-        while (tip_seen() < chain_->height()) {
-            const auto next = chain_->block_at(tip_seen() + 1);
-            if (!next) break;
-            seen_.push_back(next->hash);
-            (tell_block(to, *next), ...);
-            ++events;
+        const auto tip = chain_->block_at(chain_->height()).value();
+        if (tip.hash != tip_) {
+            const bool same = told(chain_tip{tip.height, tip.median_time});
+            tip_ = tip.hash;
+            if (!same) return events;
         }
-        if (const auto rate = std::exchange(new_rate_, std::nullopt)) {
-            (tell_rate(to, *rate), ...);
-            ++events;
+        while (const auto next = chain_->block_at(told_.empty() ? *first_ : told_.back().height + 1)) {
+            if (!told(*next)) return events;
+            told_.push_back({next->height, next->hash});
+        }
+        if (const auto rate = new_rate_) {
+            (void)told(fee_estimate{*rate});
+            if (new_rate_ == rate) new_rate_.reset();
         }
         return events;
     }
@@ -87,45 +112,30 @@ public:
     void refuse_next(std::string_view reason) { refusals_.emplace_back(reason); }
 
 private:
-    struct outcome {
+    struct answer {
         txid id;
-        broadcast_outcome how{};
-        std::string reason;
+        broadcast_outcome outcome{};
+        std::string words;
     };
 
-    [[nodiscard]] std::int32_t tip_seen() const { return from_height_ + static_cast<std::int32_t>(seen_.size()) - 1; }
-
-    [[nodiscard]] bool on_active_chain(const bytes32& hash, std::int32_t height) const {
-        const auto there = chain_->block_at(height);
-        return there && there->hash == hash;
-    }
-
-    template <class F>
-    static void tell_outcome(F& to, const outcome& o) {
-        if constexpr (requires { to.on_broadcast(o.id, o.how, std::string_view(o.reason)); })
-            to.on_broadcast(o.id, o.how, std::string_view(o.reason));
-    }
-    template <class F>
-    static void tell_disconnected(F& to, std::int32_t height) {
-        if constexpr (requires { to.on_block_disconnected(height); }) to.on_block_disconnected(height);
-    }
-    template <class F>
-    static void tell_block(F& to, const connected_block& b) {
-        if constexpr (requires { to.on_block(b); }) to.on_block(b);
-    }
-    template <class F>
-    static void tell_rate(F& to, fee_rate rate) {
-        if constexpr (requires { to.on_fee_rate(rate); }) to.on_fee_rate(rate);
+    /// How many of the blocks that were told, from the lowest on, are on the active chain.
+    [[nodiscard]] std::size_t active() const {
+        std::size_t n = told_.size();
+        for (; n > 0; --n)
+            if (const auto b = chain_->block_at(told_[n - 1].height); b && b->hash == told_[n - 1].hash) break;
+        return n;
     }
 
     memory_chain* chain_;
-    std::int32_t from_height_;
-    std::vector<bytes32> seen_;  // hashes of the delivered blocks, from from_height_ on
-    std::vector<outcome> outcomes_;
+    std::optional<std::int32_t> first_;
+    std::vector<chain_place> told_;  // the lowest first
+    std::uint64_t stretch_ = 0;      // counts calls of follow()
+    bytes32 tip_{};                  // of the last chain_tip
+    std::deque<answer> answers_;
     std::deque<std::string> refusals_;
     std::optional<fee_rate> new_rate_;
     bool reachable_ = true;
 };
-static_assert(Broadcaster<chain_follower>);
+static_assert(ChainSource<chain_follower>);
 
 }  // namespace paychan

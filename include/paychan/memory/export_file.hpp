@@ -4,9 +4,11 @@
 #include <dirent.h>
 #include <sys/file.h>
 
+#include <concepts>
 #include <cstring>
 #include <ctime>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "paychan/channel/export.hpp"
@@ -219,6 +221,14 @@ public:
         file_error_.clear();
         return store_.list(kind, std::forward<F>(f));
     }
+    template <std::predicate<const record_id&, const result<stored_record>&> F>
+    requires ScanStore<StoreT>
+    [[nodiscard]] result<void> scan(record_kind kind, const std::optional<txid>& after, F&& f) {
+        file_error_.clear();
+        return store_.scan(kind, after, std::forward<F>(f));
+    }
+    [[nodiscard]] std::uint64_t foreign_writes() requires requires(StoreT& s) { s.foreign_writes(); }
+    { return store_.foreign_writes(); }
 
     /// What the last failure was, for people: the file's, or the store's own words.
     [[nodiscard]] std::string last_error() const { return file_error_.empty() ? store_.last_error() : file_error_; }

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include <charconv>
+#include <concepts>
 #include <cstdlib>
 #include <cstring>
 #include <limits>
@@ -124,17 +125,30 @@ public:
     template <std::invocable<const record_id&> F>
     [[nodiscard]] result<void> list(record_kind kind, F&& f) {
         PAYCHAN_CHECK(status_);
-        std::set<record_id> found;
-        const auto add = [&](const record_id& id) {
-            if (id.kind == kind) found.insert(id);
-        };
-        for (const auto& [id, _] : pending_) add(id);
-        PAYCHAN_CHECK(for_each_name([&](const std::string& name) {
-            if (const auto id = id_of(name)) add(*id);
-        }));
+        PAYCHAN_TRY(const std::set<record_id> found, names_behind(kind, std::nullopt));
         for (const record_id& id : found) f(id);
         return {};
     }
+
+    /// In the order of the channels' bytes.  A file that is damaged or cannot be read is an error of that record alone;
+    /// last_error() names the last of them.  Reads all names of the folder each time.
+    template <std::predicate<const record_id&, const result<stored_record>&> F>
+    [[nodiscard]] result<void> scan(record_kind kind, const std::optional<txid>& after, F&& f) {
+        PAYCHAN_CHECK(status_);
+        PAYCHAN_TRY(const std::set<record_id> found, names_behind(kind, after));
+        for (const record_id& id : found) {
+            const auto pending = pending_.find(id);
+            const auto loaded = pending != pending_.end() ? result<entry>() : load(id);
+            if (!loaded && loaded.error().code == errc::not_found) continue;  // deleted by hand just now
+            const auto view = [](const entry& e) { return stored_record{e.version, e.bytes}; };
+            const result<stored_record> r = pending != pending_.end() ? view(pending->second) : loaded.map(view);
+            if (!f(id, r)) break;
+        }
+        return {};
+    }
+
+    /// Nobody else writes while the store is open.
+    [[nodiscard]] std::uint64_t foreign_writes() const { return 0; }
 
 private:
     struct entry {
@@ -309,6 +323,19 @@ private:
         return {};
     }
 
+    /// Of the records that are there, damaged ones too.
+    [[nodiscard]] result<std::set<record_id>> names_behind(record_kind kind, const std::optional<txid>& after) {
+        std::set<record_id> found;
+        const auto add = [&](const record_id& id) {
+            if (id.kind == kind && (!after || id.channel > *after)) found.insert(id);
+        };
+        for (const auto& [id, _] : pending_) add(id);
+        PAYCHAN_CHECK(for_each_name([&](const std::string& name) {
+            if (const auto id = id_of(name)) add(*id);
+        }));
+        return found;
+    }
+
     /// Fails  not_found, corrupt_record (not a plain file, or too long for one of ours), store_failed.
     [[nodiscard]] result<std::vector<std::uint8_t>> read_file(const std::string& name) {
         int why = 0;
@@ -430,6 +457,6 @@ private:
     records pending_;        // what they hold: newer than the records' own files
 };
 
-static_assert(BatchStore<file_store>);
+static_assert(BatchStore<file_store> && ScanStore<file_store>);
 
 }  // namespace paychan

@@ -1,7 +1,10 @@
-// The store in memory: the model of a BatchStore, to read, to test with, and to copy as the image of a disk.
+// The store in memory: the model of a BatchStore and ScanStore, to read, to test with, and to copy as a disk's image.
+// Several processes of a test may share one, so it has no foreign_writes().
 #pragma once
 
+#include <concepts>
 #include <map>
+#include <optional>
 #include <vector>
 
 #include "paychan/policy.hpp"
@@ -56,6 +59,14 @@ public:
         return {};
     }
 
+    template <std::predicate<const record_id&, const result<stored_record>&> F>
+    [[nodiscard]] result<void> scan(record_kind kind, const std::optional<txid>& after, F&& f) const {
+        auto i = after ? records_.upper_bound({kind, *after}) : records_.lower_bound({kind, {}});
+        for (; i != records_.end() && i->first.kind == kind; ++i)
+            if (const result<stored_record> r{{i->second.version, i->second.bytes}}; !f(i->first, r)) break;
+        return {};
+    }
+
 private:
     struct entry {
         std::uint64_t version = 0;
@@ -64,6 +75,6 @@ private:
     std::map<record_id, entry> records_;
 };
 
-static_assert(BatchStore<memory_store>);
+static_assert(BatchStore<memory_store> && ScanStore<memory_store>);
 
 }  // namespace paychan

@@ -7,6 +7,7 @@
 
 #include "paychan/bitcoin/address.hpp"
 #include "paychan/memory/wallet_spend.hpp"
+#include "paychan/memory/wallet_sync.hpp"
 
 namespace paychan {
 
@@ -25,9 +26,12 @@ struct wallet_balance {
     satoshi p2pkh{};      ///< the part of `confirmed` that funding_style::segwit does not fund from; see to_segwit
 };
 
-/// FundingWallet of a client, PayoutWallet and FeeInputWallet of a server.  Every block is pushed to it, by
-/// chain_follower::deliver or by a backend.  It stores nothing: after a restart it is told by `reserve_inputs_of` of
-/// each stored contract and settlement that is not mined yet, and then of all blocks since its birthday.
+/// FundingWallet of a client, PayoutWallet and FeeInputWallet of a server; follows the chain as a ChainListener.
+/// What it knows is kept in a store by `save`, and read by `load` at the next start, which comes first; then it is told by
+/// `reserve_inputs_of` of each stored contract and settlement that is not mined yet, and then of the blocks behind the
+/// last place for which `save` has succeeded.  A place further back does too: known blocks change nothing.  When `usable`
+/// fails after `load`, or the place is above `height`, blocks were missed: `restart_scan`, and all blocks since its
+/// birthday.  Without `load` and `save` it knows nothing after a restart, and is told all blocks since its birthday.
 /// Coins are chosen largest first: the fewest inputs, so the smallest transaction, with nothing to tune.  Small coins
 /// are left for fees, where the smallest that does is taken, and for to_segwit.
 class seed_wallet {
@@ -45,12 +49,19 @@ public:
 
     // ---- chain events
 
-    /// Fails  as wallet_coins::connect.  After wrong_state nothing is spent until `restart_scan`: who cannot use the
-    ///        result may drop it.
-    result<void> on_block(const connected_block& block) { return coins_.connect(block, keys_); }
+    static constexpr chain_turn chain_order = chain_turn::wallet;
 
-    /// Fails  as wallet_coins::disconnect.
-    result<void> on_block_disconnected(std::int32_t height) { return coins_.disconnect(height); }
+    /// Blocks that are missing, or cannot be read, are remembered: `usable` fails until `restart_scan`.  After passed
+    /// blocks that it does not know, it has only the coins that come behind them.
+    void on_chain(const chain_event& e) {
+        match(
+            e,
+            [this](const connected_block& b) {
+                if (!coins_.connect(b, keys_)) (void)coins_.lose();
+            },
+            [this](const disconnected_blocks& d) { (void)coins_.disconnect(d.from); },
+            [this](const passed_blocks& p) { coins_.pass(p); });
+    }
 
     /// Forgets coins, to be pushed all blocks from the birthday on again.
     void restart_scan() { coins_.restart_scan(); }
@@ -58,8 +69,37 @@ public:
     /// Fails  wrong_state (a scan from the birthday is needed).
     [[nodiscard]] result<void> usable() const { return coins_.usable(); }
 
-    /// The last block that was taken in.
+    /// The highest block that was taken in.
     [[nodiscard]] std::optional<std::int32_t> height() const { return coins_.height(); }
+
+    // ---- store; several processes with the same seed and the same node may use one: see wallet_sync
+
+    /// Takes what is stored in place of what is known.  Reservations stay.
+    /// Fails  corrupt_record (`forget` mends it), unknown_format, store_failed, invalid_key.  Nothing is changed then.
+    template <Store S>
+    [[nodiscard]] result<void> load(S& store) {
+        return sync_.load(store, coins_, keys_);
+    }
+
+    /// Writes what has changed since the last time; after a failure all of that is written by the next one.  When it
+    /// succeeds, all up to `height` is on disk: only then may a place in the chain be stored that is so high.  Afterwards
+    /// `height` may be higher than the blocks that were told, by what another process has stored.
+    /// Fails  wrong_state (blocks were missed), stale_record (another process has stored another branch of the chain:
+    ///        again with the next block), corrupt_record (`forget` mends it), unknown_format, store_failed.
+    template <Store S>
+    [[nodiscard]] result<void> save(S& store) {
+        return sync_.save(store, coins_, keys_);
+    }
+
+    /// Nothing is to be written.
+    [[nodiscard]] bool saved() const { return coins_.usable() && coins_.changes().none(); }
+
+    /// Erases what is stored, damaged or not, and all coins: then all blocks must be told from the birthday on.
+    /// Fails  store_failed; call it again.
+    template <Store S>
+    [[nodiscard]] result<void> forget(S& store) {
+        return sync_.forget(store, coins_);
+    }
 
     // ---- FundingWallet
 
@@ -108,12 +148,19 @@ public:
     /// Keeps a coin for something that was made before a restart.
     void reserve(const outpoint& where) { coins_.reserve(where, where); }
 
-    /// Keeps all that a stored contract or settlement spends.  Call it before `fund`, or two contracts spend one coin.
-    /// Fails  malformed.
+    /// Keeps all that a stored contract or settlement spends of ours.  Call it after `load` and before `fund`, or two
+    /// contracts spend one coin.  What is mined keeps nothing.  Fails  malformed.
     result<void> reserve_inputs_of(bytes_view tx) {
         PAYCHAN_TRY(const transaction parsed, parse_transaction(tx));
         const outpoint first_input = parsed.inputs().begin()->prevout;
-        for (const tx_input& in : parsed.inputs()) coins_.reserve(in.prevout, first_input);
+        // Then this transaction is in a block, or one that took its place.
+        if (const wallet_coin* first = coins_.find(first_input); first != nullptr && first->spent != 0) return {};
+        for (const tx_input& in : parsed.inputs()) {
+            const wallet_coin* known = coins_.find(in.prevout);
+            // One that is not known may be in a block that comes.
+            const bool ours = known != nullptr ? known->spent == 0 : spends_by_one_key(in);
+            if (ours) coins_.reserve(in.prevout, first_input);
+        }
         return {};
     }
 
@@ -177,6 +224,7 @@ public:
     [[nodiscard]] wallet_balance balance() const {
         wallet_balance out;
         for (const auto& [where, c] : coins_.all()) {
+            if (c.spent != 0) continue;
             satoshi& part = coins_.is_reserved(c) ? out.reserved : coins_.is_mature(c) ? out.confirmed : out.immature;
             part = saturated(part, c.value);
             if (&part == &out.confirmed && c.form == coin_form::p2pkh) out.p2pkh = saturated(out.p2pkh, c.value);
@@ -239,6 +287,14 @@ private:
     // Nothing is signed on top of a settlement, so its txid may be malleable; but a peer of the legacy style must read
     // it.
     [[nodiscard]] bool pays_fees(const wallet_coin& c) const { return style_ == funding_style::segwit || funds(c); }
+
+    /// As all our inputs do: a signature, then a compressed key, in the witness or in the scriptSig.
+    [[nodiscard]] static bool spends_by_one_key(const tx_input& in) {
+        reader r(in.witness.empty() ? in.script_sig : in.witness);
+        if (!in.witness.empty() && r.compact_size() != 2) return false;
+        (void)r.sized_bytes();  // a push of up to 75 bytes is written as its size, too
+        return r.sized_bytes().size() == 33 && r.done();
+    }
 
     [[nodiscard]] static satoshi saturated(satoshi a, satoshi b) { return add(a, b).value_or(max_money); }
 
@@ -344,8 +400,10 @@ private:
     network network_;
     funding_style style_;
     wallet_coins coins_;
+    wallet_sync sync_;
     std::uint32_t turn_ = 0;
 };
+static_assert(ChainListener<seed_wallet>);
 static_assert(FundingWallet<seed_wallet>);
 static_assert(FeeInputWallet<seed_wallet>);
 

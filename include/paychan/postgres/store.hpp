@@ -2,7 +2,9 @@
 #pragma once
 
 #include <algorithm>
+#include <concepts>
 #include <limits>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -80,23 +82,12 @@ public:
     [[nodiscard]] result<stored_record> get(const record_id& id, bytes_span memory) {
         PAYCHAN_CHECK(check_kind(id.kind));
         PAYCHAN_CHECK(ready());
-        const auto room = static_cast<std::int64_t>(std::min(memory.size(), max_record));
-        parameters p;
-        p.add(id);
-        p.add(big_endian<8>(static_cast<std::uint64_t>(room)));
-        PAYCHAN_CHECK(sent(p.send(connection(), "paychan_get")));
-        PAYCHAN_TRY(const answer a, receive());
+        const std::size_t room = std::min(memory.size(), max_record);
+        PAYCHAN_TRY(const answer a, select(id, room));
         if (PQntuples(a.get()) == 0) return refuse(errc::not_found, "no such record");
-        const auto version = number(a, 0, 0);
-        const auto size = number(a, 0, 1);
-        if (!version || !size || *version < 0 || *size < 0)
-            return refuse(errc::corrupt_record, "a stored record has a wrong type");
-        if (*size > room) return refuse(errc::too_long, "the record is longer than the memory for it");
-        const bytes_view bytes = field(a, 0, 2);
-        if (bytes.size() != static_cast<std::size_t>(*size))
-            return refuse(errc::corrupt_record, "a stored record has a wrong type");
-        std::ranges::copy(bytes, memory.begin());
-        return stored_record{static_cast<std::uint64_t>(*version), memory.first(bytes.size())};
+        PAYCHAN_TRY(const stored_record r, checked(record_in(a, 0, 0), room));
+        std::ranges::copy(r.bytes, memory.begin());
+        return stored_record{r.version, memory.first(r.bytes.size())};
     }
 
     [[nodiscard]] result<void> erase(const record_id& id) {
@@ -135,10 +126,47 @@ public:
         }
     }
 
+    /// In the order of the channels' bytes, a page at a time: not a snapshot, when others write meanwhile.  Rows whose
+    /// names are none are passed over.
+    template <std::predicate<const record_id&, const result<stored_record>&> F>
+    [[nodiscard]] result<void> scan(record_kind kind, const std::optional<txid>& after, F&& f) {
+        PAYCHAN_CHECK(check_kind(kind));
+        answer a;  // the page; its last name is where the next one goes on
+        bytes_view last = after ? bytes_view(after->bytes) : bytes_view();
+        for (;;) {
+            PAYCHAN_CHECK(ready());
+            parameters p;
+            p.add(big_endian<2>(static_cast<std::uint8_t>(kind)));
+            p.add(last);
+            p.add(big_endian<8>(most_in_page));
+            PAYCHAN_CHECK(sent(p.send(connection(), "paychan_scan")));
+            PAYCHAN_TRY(a, receive());
+            const int count = PQntuples(a.get());
+            for (int i = 0; i < count; ++i) {
+                record_id id{kind, {}};
+                last = field(a, i, 0);
+                if (last.size() != id.channel.bytes.size()) continue;
+                std::ranges::copy(last, id.channel.bytes.begin());
+                answer longer;
+                auto row = record_in(a, i, 1);
+                if (row && !row->is_whole()) {
+                    PAYCHAN_CHECK(ready());
+                    PAYCHAN_TRY(longer, select(id, max_record));
+                    if (PQntuples(longer.get()) == 0) continue;  // deleted just now
+                    row = record_in(longer, 0, 0);
+                }
+                const auto r = checked(row, max_record);
+                if (!f(std::as_const(id), r)) return {};
+            }
+            if (count < page) return {};
+        }
+    }
+
 private:
     static constexpr std::int64_t format = 1;                        // goes up when the table changes
     static constexpr std::size_t max_record = std::size_t{1} << 26;  // [bytes] 64 MB; a record has a few hundred
-    static constexpr int page = 1000;                                // [records] of a list
+    static constexpr int page = 1000;                                // [records] of a list or scan
+    static constexpr std::size_t most_in_page = 4096;                // [bytes] longer records are asked for one by one
 
     // ---- opening ------------------------------------------------------------------------------------------------
 
@@ -222,9 +250,13 @@ private:
                               "SELECT version, CAST(octet_length(bytes) AS BIGINT),"
                               " CASE WHEN octet_length(bytes) <= CAST($3 AS BIGINT) THEN bytes END "
                               "FROM paychan_record WHERE kind = $1 AND channel = $2"));
-        return prepare(
-            "paychan_list",
-            "SELECT channel FROM paychan_record WHERE kind = $1 AND channel > $2 ORDER BY channel LIMIT 1000");
+        PAYCHAN_CHECK(
+            prepare("paychan_list",
+                    "SELECT channel FROM paychan_record WHERE kind = $1 AND channel > $2 ORDER BY channel LIMIT 1000"));
+        return prepare("paychan_scan",
+                       "SELECT channel, version, CAST(octet_length(bytes) AS BIGINT),"
+                       " CASE WHEN octet_length(bytes) <= CAST($3 AS BIGINT) THEN bytes END "
+                       "FROM paychan_record WHERE kind = $1 AND channel > $2 ORDER BY channel LIMIT 1000");
     }
 
     /// Writes the format again, which is stale: who may not write, or to a table without a key, finds out now and not
@@ -233,6 +265,41 @@ private:
         PAYCHAN_CHECK(sent(send_put({record_id{}, format, {}})));
         PAYCHAN_CHECK(receive());
         return {};
+    }
+
+    // ---- reading -------------------------------------------------------------------------------------------------
+
+    /// A record's row; its bytes are in the answer, unless they are longer than was asked for.
+    struct record_row {
+        std::uint64_t version = 0;
+        std::uint64_t size = 0;
+        bytes_view bytes;
+        [[nodiscard]] bool is_whole() const { return bytes.size() == size; }
+    };
+
+    /// The columns version, size, bytes from `first` on; nothing where there is no row, or something else in it.
+    [[nodiscard]] static std::optional<record_row> record_in(const answer& a, int row, int first) {
+        if (row >= PQntuples(a.get())) return std::nullopt;
+        const auto version = number(a, row, first), size = number(a, row, first + 1);
+        if (!version || !size || *version < 0 || *size < 0) return std::nullopt;
+        return record_row{static_cast<std::uint64_t>(*version), static_cast<std::uint64_t>(*size),
+                          field(a, row, first + 2)};
+    }
+
+    /// Fails  corrupt_record, too_long (than the `room` that was asked for).
+    [[nodiscard]] result<stored_record> checked(const std::optional<record_row>& r, std::size_t room) {
+        if (r && r->size > room) return refuse(errc::too_long, "the record is longer than the memory for it");
+        if (!r || !r->is_whole()) return refuse(errc::corrupt_record, "a stored record has a wrong type");
+        return stored_record{r->version, r->bytes};
+    }
+
+    /// room  [bytes] a longer record comes without its content
+    [[nodiscard]] result<answer> select(const record_id& id, std::size_t room) {
+        parameters p;
+        p.add(id);
+        p.add(big_endian<8>(room));
+        PAYCHAN_CHECK(sent(p.send(connection(), "paychan_get")));
+        return receive();
     }
 
     // ---- writing -------------------------------------------------------------------------------------------------
@@ -317,6 +384,6 @@ private:
     result<void> status_;
 };
 
-static_assert(BatchStore<postgres_store>);
+static_assert(BatchStore<postgres_store> && ScanStore<postgres_store>);
 
 }  // namespace paychan

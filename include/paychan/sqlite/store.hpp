@@ -7,10 +7,12 @@
 
 #include <array>
 #include <cerrno>
+#include <concepts>
 #include <cstdio>
 #include <cstring>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -23,7 +25,7 @@ namespace paychan {
 ///     if (!store.status()) std::cerr << store.last_error() << '\n';
 /// Several processes may have the file open: each write is a transaction of its own, and versions keep stale writers
 /// out. When the file turns out to be damaged, any function may fail with corrupt_record. No function throws, as long
-/// as the f of `list` does not. One thread at a time; not to be carried across fork().
+/// as the f of `list` and `scan` does not. One thread at a time; not to be carried across fork().
 class sqlite_store {
 public:
     /// Opens the file; `status` says how that went, and while it is an error every function fails with it.
@@ -32,7 +34,7 @@ public:
         : path_(path) {
         status_ = open(access, patience);
         if (status_) return;
-        for (prepared* s : {&put_, &replace_, &get_, &erase_, &list_}) s->reset();
+        for (prepared* s : {&put_, &replace_, &get_, &erase_, &list_, &scan_, &version_}) s->reset();
         db_.reset();
     }
     sqlite_store(const sqlite_store&) = delete;
@@ -71,15 +73,11 @@ public:
         if (code == SQLITE_DONE) return refuse(errc::not_found, "no such record");
         if (code != SQLITE_ROW) return failed(code);
 
-        const std::int64_t version = sqlite3_column_int64(s.statement, 0);
-        const void* const bytes = sqlite3_column_blob(s.statement, 1);
-        const auto size = static_cast<std::size_t>(sqlite3_column_bytes(s.statement, 1));
-        if (version < 0 || sqlite3_column_type(s.statement, 1) != SQLITE_BLOB)
-            return refuse(errc::corrupt_record, "a stored record has a wrong type");
-        if (size != 0 && bytes == nullptr) return failed(sqlite3_errcode(db_.get()));  // no memory, or unreadable
+        PAYCHAN_TRY(const stored_record r, record_in(s.statement, 0));
+        const std::size_t size = r.bytes.size();
         if (size > memory.size()) return refuse(errc::too_long, "the record is longer than the memory for it");
-        if (size != 0) std::memcpy(memory.data(), bytes, size);
-        return stored_record{static_cast<std::uint64_t>(version), memory.first(size)};
+        if (size != 0) std::memcpy(memory.data(), r.bytes.data(), size);
+        return stored_record{r.version, memory.first(size)};
     }
 
     [[nodiscard]] result<void> erase(const record_id& id) {
@@ -99,15 +97,48 @@ public:
         PAYCHAN_CHECK(checked(sqlite3_bind_int(s.statement, 1, static_cast<int>(kind))));
         int code = SQLITE_OK;
         while ((code = sqlite3_step(s.statement)) == SQLITE_ROW) {
-            record_id id{kind, {}};
-            const void* const channel = sqlite3_column_blob(s.statement, 0);
-            if (channel == nullptr || sqlite3_column_bytes(s.statement, 0) != int{sizeof id.channel.bytes})
-                return refuse(errc::corrupt_record, "a stored record has a wrong name");
-            std::memcpy(id.channel.bytes.data(), channel, id.channel.bytes.size());
-            f(std::as_const(id));
+            const auto channel = name_in(s.statement);
+            if (!channel) return refuse(errc::corrupt_record, "a stored record has a wrong name");
+            const record_id id{kind, *channel};
+            f(id);
         }
         if (code != SQLITE_DONE) return failed(code);
         return {};
+    }
+
+    /// In the order of the channels' bytes, as they are when it begins.  Rows whose names are none are passed over.  A
+    /// damaged page of the file ends it: what lies behind cannot be found.
+    template <std::predicate<const record_id&, const result<stored_record>&> F>
+    [[nodiscard]] result<void> scan(record_kind kind, const std::optional<txid>& after, F&& f) {
+        PAYCHAN_CHECK(status_);
+        const use s(scan_.get());
+        PAYCHAN_CHECK(checked(sqlite3_bind_int(s.statement, 1, static_cast<int>(kind))));
+        PAYCHAN_CHECK(after ? bind_channel(s.statement, *after)
+                            : checked(sqlite3_bind_zeroblob(s.statement, 2, 0)));  // which is before all names
+        int code = SQLITE_OK;
+        while ((code = sqlite3_step(s.statement)) == SQLITE_ROW) {
+            const auto channel = name_in(s.statement);
+            if (!channel) continue;
+            const record_id id{kind, *channel};
+            const auto r = record_in(s.statement, 1);
+            if (!r && r.error().code == errc::store_failed) return fail(r.error());
+            if (!f(id, r)) return {};
+        }
+        if (code != SQLITE_DONE) return failed(code);
+        return {};
+    }
+
+    /// Counts what any connection but this one has committed, also one of this process.  Another number too when SQLite
+    /// cannot tell.
+    [[nodiscard]] std::uint64_t foreign_writes() {
+        bool known = false;
+        if (status_) {
+            const use s(version_.get());
+            known = sqlite3_step(s.statement) == SQLITE_ROW;
+            if (known) data_version_ = static_cast<std::uint32_t>(sqlite3_column_int64(s.statement, 0));
+        }
+        if (!known) ++unknown_;
+        return unknown_ << 32 | data_version_;
     }
 
 private:
@@ -174,7 +205,10 @@ private:
             replace_, "UPDATE record SET version = ?3, bytes = ?4 WHERE kind = ?1 AND channel = ?2 AND version < ?3"));
         PAYCHAN_CHECK(prepare(get_, "SELECT version, bytes FROM record WHERE kind = ?1 AND channel = ?2"));
         PAYCHAN_CHECK(prepare(erase_, "DELETE FROM record WHERE kind = ?1 AND channel = ?2"));
-        return prepare(list_, "SELECT channel FROM record WHERE kind = ?1 ORDER BY channel");
+        PAYCHAN_CHECK(prepare(list_, "SELECT channel FROM record WHERE kind = ?1 ORDER BY channel"));
+        PAYCHAN_CHECK(prepare(
+            scan_, "SELECT channel, version, bytes FROM record WHERE kind = ?1 AND channel > ?2 ORDER BY channel"));
+        return prepare(version_, "PRAGMA data_version");
     }
 
     /// Makes the file if it is to be made.  An existing one is not opened: closing it again would drop the locks of
@@ -262,6 +296,30 @@ private:
         return rolled_back(execute("COMMIT"));
     }
 
+    // ---- reading ------------------------------------------------------------------------------------------------
+
+    /// The channel in a row's first column; nothing when it is none.
+    [[nodiscard]] static std::optional<txid> name_in(sqlite3_stmt* row) {
+        txid out;
+        const void* const channel = sqlite3_column_blob(row, 0);
+        if (channel == nullptr || sqlite3_column_bytes(row, 0) != int{sizeof out.bytes}) return std::nullopt;
+        std::memcpy(out.bytes.data(), channel, out.bytes.size());
+        return out;
+    }
+
+    /// The version in this column of a row and the bytes in the next one, which live until the next step.
+    /// Fails  corrupt_record, store_failed.
+    [[nodiscard]] result<stored_record> record_in(sqlite3_stmt* row, int column) {
+        const bool typed =
+            sqlite3_column_type(row, column) == SQLITE_INTEGER && sqlite3_column_type(row, column + 1) == SQLITE_BLOB;
+        const std::int64_t version = sqlite3_column_int64(row, column);
+        if (!typed || version < 0) return refuse(errc::corrupt_record, "a stored record has a wrong type");
+        const auto* const bytes = static_cast<const std::uint8_t*>(sqlite3_column_blob(row, column + 1));
+        const auto size = static_cast<std::size_t>(sqlite3_column_bytes(row, column + 1));
+        if (size != 0 && bytes == nullptr) return failed(sqlite3_errcode(db_.get()));  // no memory, or unreadable
+        return stored_record{static_cast<std::uint64_t>(version), bytes_view(bytes, size)};
+    }
+
     // ---- writing ------------------------------------------------------------------------------------------------
 
     [[nodiscard]] result<void> check_writable() {
@@ -312,8 +370,13 @@ private:
 
     [[nodiscard]] result<void> bind(sqlite3_stmt* s, const record_id& id) {
         PAYCHAN_CHECK(checked(sqlite3_bind_int(s, 1, static_cast<int>(id.kind))));
-        const bytes32& channel = id.channel.bytes;
-        return checked(sqlite3_bind_blob(s, 2, channel.data(), int{sizeof channel}, SQLITE_STATIC));
+        return bind_channel(s, id.channel);
+    }
+
+    /// channel  lives until the statement is reset
+    [[nodiscard]] result<void> bind_channel(sqlite3_stmt* s, const txid& channel) {
+        const bytes32& bytes = channel.bytes;
+        return checked(sqlite3_bind_blob(s, 2, bytes.data(), int{sizeof bytes}, SQLITE_STATIC));
     }
 
     [[nodiscard]] result<void> execute(const char* sql) {
@@ -372,9 +435,11 @@ private:
     std::array<char, 512> detail_{"no error"};
     result<void> status_;
     std::unique_ptr<sqlite3, closer> db_;
-    prepared put_, replace_, get_, erase_, list_;  // after db_: gone before it closes
+    prepared put_, replace_, get_, erase_, list_, scan_, version_;  // after db_: gone before it closes
+    std::uint32_t data_version_ = 0;                                // as SQLite said it last
+    std::uint64_t unknown_ = 0;                                     // how often it could not
 };
 
-static_assert(BatchStore<sqlite_store>);
+static_assert(BatchStore<sqlite_store> && ScanStore<sqlite_store>);
 
 }  // namespace paychan

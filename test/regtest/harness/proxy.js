@@ -4,7 +4,7 @@ const http = require('http');
 
 /**
  * Passes on all calls but those that `answer({id, method, params})` answers: with an HTTP status (0 drops the
- * connection), or with an object, which is the error of a 500 as nodes give it.
+ * connection), with {result}, or with another object, which is the error of a 500 as nodes give it.
  * Resolves with {url, close}.
  */
 async function proxy(node, answer) {
@@ -16,6 +16,10 @@ async function proxy(node, answer) {
       const call = JSON.parse(body);
       const own = answer(call);
       if (own === 0) return request.socket.destroy();
+      if (own && own.result !== undefined) {
+        response.writeHead(200, {'content-type': 'application/json'});
+        return response.end(JSON.stringify({result: own.result, error: null, id: call.id}));
+      }
       if (typeof own === 'object') {
         response.writeHead(500, {'content-type': 'application/json'});
         return response.end(JSON.stringify({result: null, error: own, id: call.id}));

@@ -78,7 +78,7 @@ async function oneFolder(ctx) {
   fs.renameSync(fileOf(folder, channel, 'client'), path.join(folder, `${channel}.channel`));
   const store = {client: `sqlite:${ctx.path('new.client.db')}`, server: `sqlite:${ctx.path('new.server.db')}`};
   const told = await ctx.run(importArgs(ctx, 'client', store.client, path.join(folder, `${channel}.channel`)).filter((a) => a !== '--json'));
-  ctx.assert.match(told.lines.join('\n') + told.stderr, /stored.*\n.*watch.*started again/);
+  ctx.assert.match(told.lines.join('\n') + told.stderr, /stored.*\n.*reads the blocks from the birthday/);
   ctx.assert.equal((await importOne(ctx, 'server', store.server, fileOf(folder, channel, 'server'))).result, 'stored');
   await ctx.run(['settle', '--all', ...replaced(w.server, '--store', store.server)]);
   const txid = await inMempool(ctx, w, channel);

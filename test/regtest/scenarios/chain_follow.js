@@ -6,6 +6,7 @@ const path = require('path');
 const readline = require('readline');
 const {spawn} = require('child_process');
 const bcoin = require('bcoin');
+const {proxy} = require('../harness/proxy');
 
 const program = path.resolve(process.env.CHAIN_FOLLOW || path.join(__dirname, '..', '..', '..', 'build', 'bitcoind_follow'));
 const minersScript = '0014751e76e8199196d454941c45d1b3a323f1433bd6';  // of minersAddress in harness/node.js
@@ -57,20 +58,24 @@ class Follower {
   all(wanted) { return this.events.filter((e) => Object.entries(wanted).every(([key, value]) => e[key] === value)); }
 }
 
-/** Every block that was reported is in the node's chain with this median time, unless it was taken away again. */
-async function checkBlocks(ctx, node, follower) {
+/**
+ * Every block that was reported is in the node's chain with this median time, unless it was taken away again.  Several followers
+ * are one that was restarted.
+ */
+async function checkBlocks(ctx, node, ...followers) {
   const chain = new Map();
-  for (const e of follower.events) {
+  for (const e of followers.flatMap((f) => f.events)) {
     if (e.event === 'block') {
       if (chain.size > 0) ctx.assert.ok(chain.has(e.height - 1), `a gap below block ${e.height}`);
       ctx.assert.ok(!chain.has(e.height), `block ${e.height} twice`);
       chain.set(e.height, e);
     }
-    if (e.event === 'block_disconnected') {
-      ctx.assert.equal(Math.max(...chain.keys()), e.height);
-      chain.delete(e.height);
+    if (e.event === 'blocks_disconnected') {
+      ctx.assert.ok(chain.has(e.from), `block ${e.from} cannot go: it was not reported`);
+      for (const height of [...chain.keys()]) if (height >= e.from) chain.delete(height);
     }
   }
+  ctx.assert.equal(Math.max(...chain.keys()), await node.height());
   for (const [height, e] of chain) {
     ctx.assert.equal(e.hash, await node.call('getblockhash', height));
     ctx.assert.equal(e.median_time, (await node.call('getblockheader', e.hash, true)).mediantime, `median time of block ${height}`);
@@ -100,11 +105,11 @@ function miner() {
 }
 module.exports = [
   {
-    name: 'chain_follow reports every block with its median time, from genesis, a height or the tip',
+    name: 'chain_follow reports every block with its median time, from genesis, a height or the next one',
     async run(ctx) {
       const node = await ctx.node();
       await node.mine(30);
-      for (const [args, first] of [[['--from', 0], 0], [['--from', 5], 5], [['--from', 30], 30], [[], 30]]) {
+      for (const [args, first] of [[['--from', 0], 0], [['--from', 5], 5], [['--from', 30], 30]]) {
         const follower = new Follower(ctx, node.url, ...args);
         await follower.event({event: 'block', height: 30});
         await follower.event({event: 'node', status: 'following'});
@@ -112,6 +117,14 @@ module.exports = [
         await checkBlocks(ctx, node, follower);
         ctx.assert.equal(await follower.quit(), 0);
       }
+      const next = new Follower(ctx, node.url);
+      await next.event({event: 'node', status: 'following'});
+      ctx.assert.equal(next.all({event: 'block'}).length, 0);
+      await node.mine(2);
+      await next.event({event: 'block', height: 32});
+      ctx.assert.equal(next.all({event: 'block'}).length, 2);
+      await checkBlocks(ctx, node, next);
+      ctx.assert.equal(await next.quit(), 0);
     },
   },
   {
@@ -125,7 +138,7 @@ module.exports = [
       await late.event({event: 'node', status: 'following'});
 
       await node.call('invalidateblock', await node.call('getblockhash', 26));
-      for (const height of [30, 29, 28, 27, 26]) await all.event({event: 'block_disconnected', height});
+      await all.event({event: 'blocks_disconnected', from: 26});
       await node.mine(8, otherAddress);
       await all.event({event: 'block', height: 33});
       await late.event({event: 'block', height: 33});
@@ -137,17 +150,78 @@ module.exports = [
     },
   },
   {
-    name: 'chain_follow says that a reorganisation is too deep, and that it is on the wrong network',
+    name: 'chain_follow goes on from a stored position and asks for no block twice',
     async run(ctx) {
       const node = await ctx.node();
-      await node.mine(40);
-      const follower = new Follower(ctx, node.url, '--from', 0, '--depth', 5);
-      await follower.event({event: 'node', status: 'following'});
-      await node.call('invalidateblock', await node.call('getblockhash', 35));  // 6 blocks
-      await node.mine(8, otherAddress);
-      const {text} = await follower.event({event: 'node', status: 'failed'});
-      ctx.assert.match(text, /^reorganisation deeper than 5 blocks/);
+      await node.mine(60);
+      const asked = new Map();  // by hash
+      const watched = await proxy(node, ({method, params}) => {
+        if (method === 'getblock') asked.set(params[0], (asked.get(params[0]) || 0) + 1);
+      });
+      const lives = [];
+      const live = async (blocks) => {
+        await node.mine(blocks);
+        const follower = new Follower(ctx, watched.url, '--from', 20, '--position', ctx.path('position'));
+        lives.push(follower);
+        await follower.event({event: 'node', status: 'following'});
+        ctx.assert.equal(follower.all({event: 'block'}).length, lives.length === 1 ? 41 : blocks);
+        await checkBlocks(ctx, node, ...lives);
+        ctx.assert.equal(await follower.quit(), 0);
+      };
+      for (const blocks of [0, 0, 1, 25, 0]) await live(blocks);
+      ctx.assert.equal(asked.size, 67);  // 20 to 86
+      ctx.assert.ok([...asked.values()].every((times) => times === 1), 'a block was asked for again');
 
+      for (const depth of [1, 7, 30, 200]) {  // while it is down; the last one takes away all that it has seen
+        const top = await node.height();
+        const first = Math.max(1, top - depth + 1);
+        await node.call('invalidateblock', await node.call('getblockhash', first));
+        await node.mine(top - first + 3, otherAddress);
+        const follower = new Follower(ctx, watched.url, '--from', 20, '--position', ctx.path('position'));
+        lives.push(follower);
+        await follower.event({event: 'node', status: 'following'});
+        ctx.assert.equal(follower.all({event: 'blocks_disconnected'}).length, 1);
+        await checkBlocks(ctx, node, ...lives);
+        ctx.assert.equal(await follower.quit(), 0);
+      }
+      watched.close();
+    },
+  },
+  {
+    name: 'chain_follow follows a reorganisation deeper than all that it keeps densely, running or not',
+    async run(ctx) {
+      const node = await ctx.node();
+      await node.mine(400);
+      const position = ctx.path('position');
+      const running = new Follower(ctx, node.url, '--from', 5, '--position', position);
+      await running.event({event: 'node', status: 'following'});
+      const reorganise = async (first) => {
+        const top = await node.height();
+        await node.call('invalidateblock', await node.call('getblockhash', first));
+        await node.mine(top - first + 2, otherAddress);
+        return top + 1;
+      };
+      let top = await reorganise(80);  // 321 blocks
+      await running.event({event: 'block', height: top}, 60000);
+      await checkBlocks(ctx, node, running);
+      ctx.assert.equal(running.all({event: 'node', status: 'failed'}).length, 0);
+      ctx.assert.equal(await running.quit(), 0);
+
+      top = await reorganise(70);  // 332 blocks, with nobody there
+      const again = new Follower(ctx, node.url, '--from', 5, '--position', position);
+      await again.event({event: 'node', status: 'following'}, 60000);
+      ctx.assert.equal(again.all({event: 'blocks_disconnected'}).length, 1);
+      ctx.assert.ok(again.all({event: 'block'}).length < 400, 'it began anew');
+      await checkBlocks(ctx, node, running, again);
+      await node.mine(1);
+      await again.event({event: 'block', height: top + 1});
+      ctx.assert.equal(await again.quit(), 0);
+    },
+  },
+  {
+    name: 'chain_follow says that it is on the wrong network, or not let in',
+    async run(ctx) {
+      const node = await ctx.node();
       const wrong = new Follower(ctx, node.url, '--network', 'mainnet');
       ctx.assert.match((await wrong.event({event: 'node', status: 'failed'})).text, /chain regtest, not on main/);
       const stranger = new Follower(ctx, node.url.replace(':x@', ':wrong@'));
@@ -209,7 +283,7 @@ module.exports = [
       await again.mine(1);
       await follower.event({event: 'block', height: 111, transactions: 2});
       ctx.assert.equal(follower.all({event: 'node', status: 'unreachable'}).length, 1);
-      ctx.assert.equal(follower.all({event: 'block_disconnected'}).length, 0);
+      ctx.assert.equal(follower.all({event: 'blocks_disconnected'}).length, 0);
       await checkBlocks(ctx, again, follower);
       ctx.assert.equal(await follower.quit(), 0);
     },

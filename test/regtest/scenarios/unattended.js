@@ -26,7 +26,8 @@ async function without(ctx, w, heights, how) {
   const {url, close} = await proxy(w.node, (call) => (isHeld(call) ? how : undefined));
   front.kill = async () => close();
   front.tail = () => 'a proxy before the node';
-  front.args = (side) => replaced(w[side], '--chain', `rpc:${url}`);
+  // Commands that read all blocks: else they would not ask for those that an earlier one has read.
+  front.args = (side) => [...replaced(w[side], '--chain', `rpc:${url}`), '--rescan'];
   return ctx.own(front);
 }
 
@@ -283,10 +284,10 @@ async function heldBackOnFullDisk(ctx) {
   const [record] = await w.channels('server');
   const store = await intoFolder(ctx, w, 'server');
   await ctx.run(['settle', ...replaced(w.server, '--store', store)], {code: 3});
-  const front = await without(ctx, w, [3], 503);
+  const front = await without(ctx, w, null, 503);
   await w.node.passTime(record.expiry - 1500);
   const under = ['bash', '-c', 'trap "" XFSZ; ulimit -f 0; exec "$0" "$@"'];
-  const args = ['watch', ...replaced(front.args('server'), '--store', store)].map(String);
+  const args = ['watch', ...replaced(front.args('server'), '--store', store)].map(String).filter((a) => a !== '--rescan');
   const tool = ctx.own(new Tool(args, {cwd: ctx.folder, under}));
   const {txid} = await taken(tool, channel);
   await checkSettlement(ctx, w.node, await w.mined(txid), record, 300000 - record.paid, record.paid);
@@ -322,8 +323,8 @@ async function damagedHousekeeping(ctx) {
   ctx.assert.equal((await tool.exit()).code, 0);
   const told = tool.all('error');
   ctx.assert.deepEqual(told.map((e) => e.code), ['corrupt_record', 'corrupt_record']);
-  ctx.assert.match(told[0].explanation, /9-0+\.record.*--network is taken at its word/);
-  ctx.assert.match(told[1].explanation, /8-0+\.record.*going on from block 0/);
+  ctx.assert.match(told[0].explanation, /--network is taken at its word/);
+  ctx.assert.match(told[1].explanation, /going on from block 0/);
   ctx.assert.deepEqual((await ctx.run(['settle', ...server])).all('error'), [], 'repaired');
   await ctx.run(['settle', ...replaced(server, '--network', 'testnet')], {code: 2});
   // The same of a store that gives the bytes as they are.

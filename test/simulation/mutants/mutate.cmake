@@ -33,39 +33,51 @@ function(close_header)
     endif()
 endfunction()
 
-open_header(book.hpp)
+open_header(client_monitor.hpp)
 # 1: the records go with the first broadcast.
-mutate([=[        e.broadcast_at = this->height_;
-        if (!e.told) this->events_.on_event(detail::event_of(event_kind::refunding, *record));
-]=] [=[        e.broadcast_at = this->height_;
+mutate([=[        if (!list_.apply(id, happened::closing_offered{closing, look.round}).tell) return;
+]=] [=[        const bool first = list_.apply(id, happened::closing_offered{closing, look.round}).tell.has_value();
         if (simulation::is_mutant(1))
             for (const auto kind : {record_kind::client_contract, record_kind::client_refund, record_kind::client_channel})
-                (void)this->store_.erase({kind, id});
-        if (!e.told) this->events_.on_event(detail::event_of(event_kind::refunding, *record));
+                (void)store_.erase({kind, id});
+        if (!first) return;
 ]=])
 # 2: 300 s after the expiry by the wall clock, which is about an hour ahead of the median time.
-mutate([=[base::up_to(this->deadlines_, this->median_time_ + -1)]=]
-       [=[base::up_to(this->deadlines_, simulation::is_mutant(2) ? simulation::wall_clock + -300 : this->median_time_ + -1)]=])
+mutate([=[        list_.tick(now, list_.median_time(), {},]=]
+       [=[        list_.tick(now, simulation::is_mutant(2) ? simulation::wall_clock + -300 : list_.median_time(), {},]=])
+close_header()
+
+open_header(channel/monitor_step.hpp)
+mutate([=[        else if (l.median_time <= w.expiry)]=]
+       [=[        else if ((simulation::is_mutant(2) ? simulation::wall_clock + -300 : l.median_time) <= w.expiry)]=])
 # 3: one broadcast, then the timer is dead.
-mutate([=[            if (e.broadcast_at != this->height_ || again) refund(id, e);]=]
-       [=[            if (simulation::is_mutant(3) ? e.broadcast_at == base::never : e.broadcast_at != this->height_ || again)
-                refund(id, e);]=])
-# 4: the records go with the first broadcast.
-mutate([=[        (void)std::move(*saved).broadcast(broadcaster_);  // there is no connection
-]=] [=[        (void)std::move(*saved).broadcast(broadcaster_);
-        if (simulation::is_mutant(4))
-            for (const auto kind : {record_kind::server_contract, record_kind::server_settlement, record_kind::server_channel})
-                (void)this->store_.erase({kind, id});
-]=])
+mutate([=[        else if (w.offered != l.round)
+            out.offer_contract = out.offer_closing = true;]=]
+       [=[        else if (simulation::is_mutant(3) ? w.offered == watched::never : w.offered != l.round)
+            out.offer_contract = out.offer_closing = true;]=])
 # 5: one attempt, whatever came of it.
-mutate([=[        const std::vector<txid> unmined(this->unmined_.begin(), this->unmined_.end());]=]
-       [=[        std::vector<txid> unmined(this->unmined_.begin(), this->unmined_.end());
-        if (simulation::is_mutant(5)) unmined.clear();]=])
+mutate([=[            if (news) (needs_rebuilding(l) ? out.build_anew : out.offer_closing) = true;
+            out.offer_contract = news;]=]
+       [=[            if (simulation::is_mutant(5)) return;
+            if (news) (needs_rebuilding(l) ? out.build_anew : out.offer_closing) = true;
+            out.offer_contract = news;]=])
+close_header()
+
+open_header(server_monitor.hpp)
+# 4: the records go with the first broadcast.
+mutate([=[        std::move(*ready).broadcast(broadcaster_).without_connection()]=]
+       [=[        if (simulation::is_mutant(4)) {
+            for (const bytes_view tx : wanted->broadcast) broadcaster_.broadcast(tx);
+            for (const auto kind : {record_kind::server_contract, record_kind::server_settlement, record_kind::server_channel})
+                (void)store_.erase({kind, id});
+            return written;
+        }
+        std::move(*ready).broadcast(broadcaster_).without_connection()]=])
 # 11: no locks here, so the deadlock itself: whoever waits for the other does so for ever.
-mutate([=[            // There is no contract to collect from, yet.
-]=] [=[            if (simulation::is_mutant(11) && this->is_attached(id)) frozen_ = true;
-            if (frozen_) return;
-            // There is no contract to collect from, yet.
+mutate([=[        if (todo.settle && settle_when_due(id, look)) return;
+]=] [=[        if (simulation::is_mutant(11) && todo.settle && list_.is_attached(id)) frozen_ = true;
+        if (frozen_) return;
+        if (todo.settle && settle_when_due(id, look)) return;
 ]=])
 mutate([=[    fee_rate rate_ = min_relay_fee_rate;
 ]=] [=[    fee_rate rate_ = min_relay_fee_rate;
@@ -73,7 +85,21 @@ mutate([=[    fee_rate rate_ = min_relay_fee_rate;
 ]=])
 close_header()
 
-open_header(channel/custody.hpp)
+open_header(keeper/keeper.hpp)
+# 13: how far the chain was read is on disk before what was read.
+mutate([=[        PAYCHAN_CHECK(lower_positions());
+]=] [=[        PAYCHAN_CHECK(lower_positions());
+        if (simulation::is_mutant(13)) {
+            const chain_position early = chain_.position();
+            if (!early.empty() && (saved_.empty() || !(saved_[0] == early[0]))) {
+                PAYCHAN_CHECK(write_positions(early));
+                saved_ = early;
+            }
+        }
+]=])
+close_header()
+
+open_header(channel/claim.hpp)
 mutate([=[median_time > record.terms.expiry;]=]
        [=[(simulation::is_mutant(2) ? simulation::wall_clock : median_time) > record.terms.expiry;]=])
 close_header()

@@ -9,9 +9,9 @@ using namespace paychan_test;
 
 namespace {
 
-using payees_book =
-    server_book<both_versions, faulty_store, faulty_keys, faulty_wallet, faulty_broadcaster<chain_follower>, event_log>;
-using payers_book = client_book<faulty_store, faulty_broadcaster<chain_follower>, event_log>;
+using payees_monitor = server_monitor<both_versions, faulty_store, faulty_keys, faulty_wallet,
+                                      faulty_broadcaster<chain_follower>, event_log>;
+using payers_monitor = client_monitor<faulty_store, faulty_broadcaster<chain_follower>, event_log>;
 
 /// A channel that was paid on, whose contract is in no block yet.
 struct unmined : world {
@@ -21,8 +21,8 @@ struct unmined : world {
     chain_follower payer_view{chain};
     faulty_broadcaster<chain_follower> payee_network{payee.plan, payee_view};
     faulty_broadcaster<chain_follower> payer_network{payer.plan, payer_view};
-    std::unique_ptr<payees_book> server_side;
-    std::unique_ptr<payers_book> client_side;
+    std::unique_ptr<payees_monitor> server_side;
+    std::unique_ptr<payers_monitor> client_side;
     txid id;
     bytes contract;
     unix_time expiry;
@@ -41,9 +41,9 @@ struct unmined : world {
     void start() {
         payee_view = chain_follower(chain);
         payer_view = chain_follower(chain);
-        server_side = std::make_unique<payees_book>(both_versions{}, payee.store, payee.keys, payee.wallet,
-                                                    payee_network, payee_told, server_settings);
-        client_side = std::make_unique<payers_book>(payer.store, payer_network, payer_told);
+        server_side = std::make_unique<payees_monitor>(both_versions{}, payee.store, payee.keys, payee.wallet,
+                                                       payee_network, payee_told, server_settings);
+        client_side = std::make_unique<payers_monitor>(payer.store, payer_network, payer_told);
         REQUIRE(server_side->load());
         REQUIRE(client_side->load());
         catch_up();
@@ -55,7 +55,7 @@ struct unmined : world {
     void tick() {
         catch_up();
         server_side->tick(clock.now());
-        if (client_side) client_side->tick();
+        if (client_side) client_side->tick(clock.now());
         catch_up();
     }
     void mine(int count = 1, memory_chain::contents what = memory_chain::contents::mempool) {
@@ -99,7 +99,7 @@ struct unmined : world {
 
 }  // namespace
 
-TEST_CASE("both sides hear of a transaction in a block that spends the coins of an unmined contract", "[book]") {
+TEST_CASE("both sides hear of a transaction in a block that spends the coins of an unmined contract", "[monitor]") {
     unmined w;
     w.hang_up();
     const bytes other = w.double_spend();
@@ -117,12 +117,12 @@ TEST_CASE("both sides hear of a transaction in a block that spends the coins of 
     }
     CHECK(w.server_record().stage == channel_stage::unbacked);
     CHECK(w.server_record().paid() == satoshi{50'000});
-    w.server_side->on_block(w.chain.block_at(w.chain.height()).value());  // the same block again
+    w.server_side->on_chain(w.chain.block_at(w.chain.height()).value());  // the same block again
     w.mine(3);
     CHECK(w.payee_told.names() == "double_spent");
 }
 
-TEST_CASE("nothing is broadcast in vain for a double-spent channel, and no error is told", "[book]") {
+TEST_CASE("nothing is broadcast in vain for a double-spent channel, and no error is told", "[monitor]") {
     unmined w;
     w.hang_up();
     w.submit(w.double_spend());
@@ -135,7 +135,7 @@ TEST_CASE("nothing is broadcast in vain for a double-spent channel, and no error
     for (int i = 0; i < 3; ++i) {
         w.mine_empty();
         w.server_side->tick(w.clock.now());
-        w.client_side->tick();
+        w.client_side->tick(w.clock.now());
         CHECK(w.payee_view.deliver(*w.server_side) == 0);
         CHECK(w.payer_view.deliver(*w.client_side) == 0);
     }
@@ -145,7 +145,7 @@ TEST_CASE("nothing is broadcast in vain for a double-spent channel, and no error
     CHECK(w.payer_told.names() == "double_spent");
 }
 
-TEST_CASE("a double-spent channel's records are erased when that block is 100 deep, and not before", "[book]") {
+TEST_CASE("a double-spent channel's records are erased when that block is 100 deep, and not before", "[monitor]") {
     unmined w;
     w.hang_up();
     w.submit(w.double_spend());
@@ -164,7 +164,7 @@ TEST_CASE("a double-spent channel's records are erased when that block is 100 de
         CHECK(stored_channels(w.payer.disk, kind).empty());
 }
 
-TEST_CASE("a connection cannot ack a payment on a double-spent channel", "[book]") {
+TEST_CASE("a connection cannot ack a payment on a double-spent channel", "[monitor]") {
     unmined w;
     w.submit(w.double_spend());
     w.mine();
@@ -174,7 +174,7 @@ TEST_CASE("a connection cannot ack a payment on a double-spent channel", "[book]
     CHECK(w.server_record().paid() == satoshi{50'000});
 }
 
-TEST_CASE("a server ends the connection of a double-spent channel as that of a spent one", "[book]") {
+TEST_CASE("a server ends the connection of a double-spent channel as that of a spent one", "[monitor]") {
     unmined w;
     w.payee_told.then = [&](const event& e) {
         if (e.kind == event_kind::double_spent) w.s->close();
@@ -185,12 +185,12 @@ TEST_CASE("a server ends the connection of a double-spent channel as that of a s
     CHECK(w.server_record().stage == channel_stage::unbacked);
 }
 
-TEST_CASE("a double-spent channel is not resumed: the client opens another one", "[book]") {
+TEST_CASE("a double-spent channel is not resumed: the client opens another one", "[monitor]") {
     unmined w;
     w.hang_up();
     w.submit(w.double_spend());
     w.mine();
-    SECTION("a client without a book names it, and the network refuses it") {
+    SECTION("a client without a monitor names it, and the network refuses it") {
         REQUIRE(w.open(satoshi{0}));
         CHECK(w.payee.events.last(event_kind::error).problem.code == errc::bad_transaction);
         CHECK(w.server_record().stage == channel_stage::unbacked);
@@ -203,7 +203,7 @@ TEST_CASE("a double-spent channel is not resumed: the client opens another one",
     }
 }
 
-TEST_CASE("a reorganisation that undoes the double spend makes the channel what it was", "[book]") {
+TEST_CASE("a reorganisation that undoes the double spend makes the channel what it was", "[monitor]") {
     unmined w;
     w.hang_up();
     const bytes other = w.double_spend();
@@ -228,7 +228,7 @@ TEST_CASE("a reorganisation that undoes the double spend makes the channel what 
     SECTION("the client is refunded") {
         w.mine();
         w.pass_expiry();
-        w.client_side->tick();
+        w.client_side->tick(w.clock.now());
         CHECK(w.payer_told.names() == "double_spent refunding");
         CHECK(w.chain.spender_in_mempool({w.id, 0}));
     }
@@ -246,10 +246,10 @@ TEST_CASE("a reorganisation that undoes the double spend makes the channel what 
     }
 }
 
-TEST_CASE("after such a reorganisation a client that goes on is served", "[book]") {
+TEST_CASE("after such a reorganisation a client that goes on is served", "[monitor]") {
     unmined w;
     w.hang_up();
-    w.client_side.reset();  // a book would have had it open another channel
+    w.client_side.reset();  // a monitor would have had it open another channel
     const bytes other = w.double_spend();
     w.submit(other);
     w.mine();
@@ -265,7 +265,7 @@ TEST_CASE("after such a reorganisation a client that goes on is served", "[book]
     CHECK(w.server_record().paid() == satoshi{55'000});
 }
 
-TEST_CASE("what a contract spends is watched again when a reorganisation takes the contract's block", "[book]") {
+TEST_CASE("what a contract spends is watched again when a reorganisation takes the contract's block", "[monitor]") {
     unmined w;
     w.hang_up();
     const bytes other = w.double_spend();
@@ -291,7 +291,7 @@ TEST_CASE("what a contract spends is watched again when a reorganisation takes t
 }
 
 TEST_CASE("a contract in a block is not double-spent by itself, nor by another with its coins that never comes",
-          "[book]") {
+          "[monitor]") {
     unmined w;
     w.hang_up();
     w.mine();
@@ -301,7 +301,7 @@ TEST_CASE("a contract in a block is not double-spent by itself, nor by another w
     CHECK(w.payer_told.heard.empty());
 }
 
-TEST_CASE("of two contracts with the same coins the one that is not mined is double-spent", "[book]") {
+TEST_CASE("of two contracts with the same coins the one that is not mined is double-spent", "[monitor]") {
     unmined w;
     w.hang_up();
     const txid first = w.id;
@@ -325,7 +325,7 @@ TEST_CASE("of two contracts with the same coins the one that is not mined is dou
     }
 }
 
-TEST_CASE("a settlement of a double-spent contract is not broadcast any more, and goes with it", "[book]") {
+TEST_CASE("a settlement of a double-spent contract is not broadcast any more, and goes with it", "[monitor]") {
     unmined w;
     w.hang_up();
     REQUIRE(w.server_side->settle(w.id));
@@ -343,7 +343,7 @@ TEST_CASE("a settlement of a double-spent contract is not broadcast any more, an
     CHECK(w.payee_told.names() == "settled double_spent buried");
 }
 
-TEST_CASE("a book that starts again learns of the double spend from the blocks", "[book]") {
+TEST_CASE("a monitor that starts again learns of the double spend from the blocks", "[monitor]") {
     unmined w;
     w.hang_up();
     w.submit(w.double_spend());
@@ -352,12 +352,12 @@ TEST_CASE("a book that starts again learns of the double spend from the blocks",
     CHECK(w.payee_told.names() == "double_spent double_spent");
     w.pass_expiry();
     w.server_side->tick(w.clock.now());
-    w.client_side->tick();
+    w.client_side->tick(w.clock.now());
     CHECK(w.payee_view.deliver(*w.server_side) == 0);
     CHECK(w.payer_view.deliver(*w.client_side) == 0);
 }
 
-TEST_CASE("a contract that is mined under another txid is said to be, and the client's record is kept", "[book]") {
+TEST_CASE("a contract that is mined under another txid is said to be, and the client's record is kept", "[monitor]") {
     unmined w;
     w.hang_up();
     const auto out = parse_transaction(w.contract)->output(0).value();
@@ -379,7 +379,7 @@ TEST_CASE("a contract that is mined under another txid is said to be, and the cl
 }
 
 TEST_CASE("a contract that never opened is watched when the network took it or another process opened it, else not",
-          "[book]") {
+          "[monitor]") {
     world w(each_version());
     w.chain.mine(1, p2pkh_script({}).view());
     w.payee.follower.set_node(chain_follower::node::down);
@@ -390,20 +390,21 @@ TEST_CASE("a contract that never opened is watched when the network took it or a
     event_log told;
     chain_follower view(w.chain);
     faulty_broadcaster<chain_follower> network{w.payee.plan, view};
-    payees_book book(both_versions{}, w.payee.store, w.payee.keys, w.payee.wallet, network, told, w.server_settings);
-    REQUIRE(book.load());
-    view.deliver(book);
+    payees_monitor monitor(both_versions{}, w.payee.store, w.payee.keys, w.payee.wallet, network, told,
+                           w.server_settings);
+    REQUIRE(monitor.load());
+    view.deliver(monitor);
     const bool accepted = GENERATE(true, false);
     const bool opened = GENERATE(true, false);
     if (!accepted) view.refuse_next("bad-txns-inputs-missingorspent");
-    book.tick(w.clock.now());
-    view.deliver(book);
+    monitor.tick(w.clock.now());
+    view.deliver(monitor);
     if (opened) {
         auto record = load_record(w.payee.disk, record_kind::server_channel, id).value();
         record.stage = channel_stage::open;
         ++record.version;
         REQUIRE(w.payee.disk.put({record_kind::server_channel, id}, record.version, write_record(record).view()));
-        REQUIRE(book.refresh());
+        REQUIRE(monitor.refresh());
     }
     bytes memory(10'000);
     while (w.payer.purse.fund(p2pkh_script({}).view(), satoshi{1'000}, {}, memory)) {
@@ -413,13 +414,13 @@ TEST_CASE("a contract that never opened is watched when the network took it or a
     w.chain.forget(id);
     REQUIRE(w.chain.submit(*other).accepted);
     w.chain.mine(1, p2pkh_script({}).view());
-    view.deliver(book);
+    view.deliver(monitor);
     CHECK(told.count(event_kind::double_spent) == (accepted || opened ? 1U : 0U));
 }
 
 // ---- Writes that fail
 
-TEST_CASE("a disk that does not take the word on a double spend is asked again with each tick", "[book]") {
+TEST_CASE("a disk that does not take the word on a double spend is asked again with each tick", "[monitor]") {
     unmined w;
     w.hang_up();
     w.submit(w.double_spend());
@@ -442,17 +443,17 @@ TEST_CASE("a disk that does not take the word on a double spend is asked again w
         REQUIRE(w.chain.disconnect_tip());
         w.catch_up();
         w.server_side->tick(w.clock.now());
-        w.client_side->tick();
+        w.client_side->tick(w.clock.now());
         CHECK(w.server_record().stage == channel_stage::open);
         CHECK(w.client_record().stage == channel_stage::open);
     }
     CHECK(w.payee_told.count(event_kind::error) == 1);
 }
 
-TEST_CASE("a disk that does not take the word on a refused contract is asked again with each tick", "[book]") {
+TEST_CASE("a disk that does not take the word on a refused contract is asked again with each tick", "[monitor]") {
     unmined w;
     w.hang_up();
-    const auto refuse = [&] { w.server_side->on_broadcast(w.id, broadcast_outcome::refused, "no"); };
+    const auto refuse = [&] { w.server_side->on_chain(broadcast_answer{w.id, broadcast_outcome::refused, "no"}); };
     w.payee.plan = {call::store_put, fault::fails, 0, false};
     refuse();
     REQUIRE(w.payee.plan.hit);
@@ -481,7 +482,7 @@ TEST_CASE("a disk that does not take the word on a refused contract is asked aga
     }
     SECTION("but not when the network takes the contract after all, or it is in a block") {
         if (GENERATE(true, false))
-            w.server_side->on_broadcast(w.id, broadcast_outcome::accepted, "");
+            w.server_side->on_chain(broadcast_answer{w.id, broadcast_outcome::accepted, ""});
         else
             w.mine();
         w.server_side->tick(w.clock.now());

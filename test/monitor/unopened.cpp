@@ -1,4 +1,4 @@
-// Contracts that never opened a channel: strangers may store many, and a server's book keeps few.
+// Contracts that never opened a channel: strangers may store many, and a server's monitor keeps few.
 #include <catch2/catch.hpp>
 
 #include "support/versions.hpp"
@@ -14,22 +14,22 @@ struct told_events : event_log {
     [[nodiscard]] bool is_attached(const txid& id) const { return std::ranges::find(attached, id) != attached.end(); }
 };
 
-using payees_book = server_book<both_versions, faulty_store, faulty_keys, faulty_wallet,
-                                faulty_broadcaster<chain_follower>, told_events>;
+using payees_monitor = server_monitor<both_versions, faulty_store, faulty_keys, faulty_wallet,
+                                      faulty_broadcaster<chain_follower>, told_events>;
 
 /// A server whose node is away while clients provide contracts.
 struct unopened : world {
     told_events told;
     chain_follower view{chain};
     faulty_broadcaster<chain_follower> network{payee.plan, view};
-    payees_book book;
+    payees_monitor monitor;
 
     explicit unopened(std::size_t max_unopened)
         : world(each_version()),
-          book(both_versions{}, payee.store, payee.keys, payee.wallet, network, told, server_settings,
-               book_settings{.max_unopened = max_unopened}) {
+          monitor(both_versions{}, payee.store, payee.keys, payee.wallet, network, told, server_settings,
+                  monitor_settings{.max_unopened = max_unopened}) {
         payee.follower.set_node(chain_follower::node::down);
-        payee.events.then = [this](const event& e) { book.on_event(e); };
+        payee.events.then = [this](const event& e) { monitor.on_event(e); };
         mine();
     }
 
@@ -42,7 +42,7 @@ struct unopened : world {
         REQUIRE(stage_of(id) == channel_stage::contract_stored);
         return id;
     }
-    /// A block with nothing in it, and what the book makes of it.
+    /// A block with nothing in it, and what the monitor makes of it.
     void mine(int blocks = 1) {
         for (int i = 0; i < blocks; ++i) {
             chain.mine(1, p2pkh_script({}).view(), memory_chain::contents::nothing);
@@ -51,19 +51,21 @@ struct unopened : world {
     }
     void follow() {
         catch_up();
-        book.tick(clock.now());
+        monitor.tick(clock.now());
         catch_up();
     }
     /// What is opening gets a minute.
     void follow_later() {
-        clock.advance(book_settings{}.opening);
+        clock.advance(monitor_settings{}.opening);
         follow();
     }
     void catch_up() {
-        while (view.deliver(book) > 0) {
+        while (view.deliver(monitor) > 0) {
         }
     }
-    void refuse(const txid& id) { book.on_broadcast(id, broadcast_outcome::refused, "bad-txns-inputs-missingorspent"); }
+    void refuse(const txid& id) {
+        monitor.on_chain(broadcast_answer{id, broadcast_outcome::refused, "bad-txns-inputs-missingorspent"});
+    }
     [[nodiscard]] bool is_stored(const txid& id) {
         const bool has_contract = !stored_bytes(payee.disk, record_kind::server_contract, id).empty();
         CHECK(has_contract == (stage_of(id) != channel_stage::none));
@@ -84,24 +86,24 @@ struct unopened : world {
 
 }  // namespace
 
-TEST_CASE("more contracts than a server's book keeps are forgotten after a minute, although the node is away",
-          "[book]") {
+TEST_CASE("more contracts than a server's monitor keeps are forgotten after a minute, although the node is away",
+          "[monitor]") {
     unopened w(2);
     w.view.set_node(chain_follower::node::down);
     std::vector<txid> ids;
     for (int i = 0; i < 4; ++i) ids.push_back(w.store_one());
-    CHECK(w.book.size() == 4);
+    CHECK(w.monitor.size() == 4);
     w.follow();
-    CHECK(w.book.size() == 4);  // they may be opening
-    w.follow_later();           // no block came, and nothing was refused
-    CHECK(w.book.size() == 2);
+    CHECK(w.monitor.size() == 4);  // they may be opening
+    w.follow_later();              // no block came, and nothing was refused
+    CHECK(w.monitor.size() == 2);
     CHECK(w.told.names() == "buried buried");
     CHECK(std::ranges::count_if(ids, [&](const txid& id) { return w.is_stored(id); }) == 2);
     w.follow();
-    CHECK(w.book.size() == 2);
+    CHECK(w.monitor.size() == 2);
 }
 
-TEST_CASE("of too many contracts those that the network refused are forgotten first", "[book]") {
+TEST_CASE("of too many contracts those that the network refused are forgotten first", "[monitor]") {
     unopened w(2);
     w.view.set_node(chain_follower::node::down);
     std::vector<txid> ids;
@@ -110,11 +112,11 @@ TEST_CASE("of too many contracts those that the network refused are forgotten fi
     const auto refused = ids[GENERATE(0U, 1U, 2U)];
     w.refuse(refused);
     w.follow_later();
-    CHECK(w.book.size() == 2);
+    CHECK(w.monitor.size() == 2);
     for (const txid& id : ids) CHECK(w.is_stored(id) == (id != refused));
 }
 
-TEST_CASE("a contract that the network has taken does not count as one too many, nor is it forgotten", "[book]") {
+TEST_CASE("a contract that the network has taken does not count as one too many, nor is it forgotten", "[monitor]") {
     unopened w(1);
     const txid taken = w.store_one();
     w.mine();  // it is offered
@@ -127,12 +129,12 @@ TEST_CASE("a contract that the network has taken does not count as one too many,
     const txid third = w.store_one();
     w.follow_later();
     CHECK(w.is_stored(taken));
-    CHECK(w.book.size() == 2);
+    CHECK(w.monitor.size() == 2);
     CHECK(w.is_stored(other) != w.is_stored(third));
 }
 
 TEST_CASE("one too many that a connection holds, that another process opened, or that is in a block, is kept",
-          "[book]") {
+          "[monitor]") {
     unopened w(0);
     w.view.set_node(chain_follower::node::down);
     const txid id = w.store_one();
@@ -163,14 +165,14 @@ TEST_CASE("one too many that a connection holds, that another process opened, or
         w.payee.plan = {call::store_erase, fault::fails, GENERATE(0, 1, 2), false};
         w.follow_later();
         CHECK(w.payee.plan.hit);
-        CHECK(w.book.size() == 1);
+        CHECK(w.monitor.size() == 1);
         w.follow();
-        CHECK(w.book.size() == 0);
+        CHECK(w.monitor.size() == 0);
         CHECK_FALSE(w.is_stored(id));
     }
 }
 
-TEST_CASE("a process that starts asks the network before it forgets", "[book]") {
+TEST_CASE("a process that starts asks the network before it forgets", "[monitor]") {
     unopened w(10);
     w.view.set_node(chain_follower::node::down);
     std::vector<txid> ids;
@@ -181,20 +183,20 @@ TEST_CASE("a process that starts asks the network before it forgets", "[book]") 
     told_events told;
     chain_follower view(w.chain);
     faulty_broadcaster<chain_follower> network{w.payee.plan, view};
-    payees_book book(both_versions{}, w.payee.store, w.payee.keys, w.payee.wallet, network, told, w.server_settings,
-                     book_settings{.max_unopened = 1});
-    REQUIRE(book.load());
-    view.deliver(book);
+    payees_monitor monitor(both_versions{}, w.payee.store, w.payee.keys, w.payee.wallet, network, told,
+                           w.server_settings, monitor_settings{.max_unopened = 1});
+    REQUIRE(monitor.load());
+    view.deliver(monitor);
     for (int i = 0; i < 3; ++i) {
-        w.clock.advance(book_settings{}.opening);
-        book.tick(w.clock.now());
-        view.deliver(book);
+        w.clock.advance(monitor_settings{}.opening);
+        monitor.tick(w.clock.now());
+        view.deliver(monitor);
     }
     for (const txid& id : ids) CHECK(w.is_stored(id));
     CHECK(told.names().empty());
 }
 
-TEST_CASE("a channel that was refused here, and opened and then refused elsewhere, is not forgotten", "[book]") {
+TEST_CASE("a channel that was refused here, and opened and then refused elsewhere, is not forgotten", "[monitor]") {
     unopened w(10);
     w.view.set_node(chain_follower::node::down);
     const txid id = w.store_one();
@@ -206,22 +208,23 @@ TEST_CASE("a channel that was refused here, and opened and then refused elsewher
     CHECK(w.is_stored(id));
 }
 
-TEST_CASE("a contract that a process finds in its store is offered to the network once more", "[book]") {
+TEST_CASE("a contract that a process finds in its store is offered to the network once more", "[monitor]") {
     unopened w(10);
     w.view.set_node(chain_follower::node::down);
     const txid id = w.store_one();
     told_events told;
     chain_follower view(w.chain);
     faulty_broadcaster<chain_follower> network{w.payee.plan, view};
-    payees_book book(both_versions{}, w.payee.store, w.payee.keys, w.payee.wallet, network, told, w.server_settings);
-    REQUIRE(book.load());
+    payees_monitor monitor(both_versions{}, w.payee.store, w.payee.keys, w.payee.wallet, network, told,
+                           w.server_settings);
+    REQUIRE(monitor.load());
     const auto pass = [&](int blocks) {
         for (int i = 0; i < blocks; ++i) {
             w.chain.mine(1, p2pkh_script({}).view(), memory_chain::contents::nothing);
-            while (view.deliver(book) > 0) {
+            while (view.deliver(monitor) > 0) {
             }
-            book.tick(w.clock.now());
-            while (view.deliver(book) > 0) {
+            monitor.tick(w.clock.now());
+            while (view.deliver(monitor) > 0) {
             }
         }
     };
@@ -251,8 +254,8 @@ TEST_CASE("a contract that a process finds in its store is offered to the networ
         pass(1);
         w.chain.forget(id);  // as if nothing had been asked
         view = chain_follower(w.chain, w.chain.height() + 1);
-        payees_book later(both_versions{}, w.payee.store, w.payee.keys, w.payee.wallet, network, told,
-                          w.server_settings);
+        payees_monitor later(both_versions{}, w.payee.store, w.payee.keys, w.payee.wallet, network, told,
+                             w.server_settings);
         REQUIRE(later.load());
         view.set_node(chain_follower::node::down);
         later.tick(w.clock.now());
@@ -267,38 +270,39 @@ TEST_CASE("a contract that a process finds in its store is offered to the networ
     }
 }
 
-TEST_CASE("unopened channels that another process has deleted leave the book", "[book][shared]") {
+TEST_CASE("unopened channels that another process has deleted leave the monitor", "[monitor][shared]") {
     unopened w(10);
     w.view.set_node(chain_follower::node::down);
     const txid id = w.store_one();
     REQUIRE(w.payee.disk.erase({record_kind::server_channel, id}));
-    REQUIRE(w.book.refresh());
-    CHECK(w.book.size() == 0);
+    REQUIRE(w.monitor.refresh());
+    CHECK(w.monitor.size() == 0);
     CHECK(w.told.names() == "buried");
 }
 
-TEST_CASE("a contract is refused whose channel another process has deleted: it leaves the book", "[book][shared]") {
+TEST_CASE("a contract is refused whose channel another process has deleted: it leaves the monitor",
+          "[monitor][shared]") {
     unopened w(10);
     w.view.set_node(chain_follower::node::down);
     const txid id = w.store_one();
     w.put_stage(id, channel_stage::open);
-    REQUIRE(w.book.refresh());
+    REQUIRE(w.monitor.refresh());
     REQUIRE(w.payee.disk.erase({record_kind::server_channel, id}));
     w.refuse(id);
-    CHECK(w.book.size() == 0);
+    CHECK(w.monitor.size() == 0);
     w.follow();
     CHECK(w.told.names() == "buried");
 }
 
-TEST_CASE("a client's book keeps every contract, however many", "[book]") {
+TEST_CASE("a client's monitor keeps every contract, however many", "[monitor]") {
     unopened w(10);
     for (int i = 0; i < 3; ++i) w.store_one();
     event_log told;
     chain_follower view(w.chain);
-    client_book book(w.payer.store, view, told, book_settings{.max_unopened = 1});
-    REQUIRE(book.load());
-    view.deliver(book);
-    book.tick();
-    CHECK(book.size() == 3);
+    client_monitor monitor(w.payer.store, view, told, monitor_settings{.max_unopened = 1});
+    REQUIRE(monitor.load());
+    view.deliver(monitor);
+    monitor.tick(w.clock.now());
+    CHECK(monitor.size() == 3);
     CHECK(stored_channels(w.payer.disk, record_kind::client_channel).size() == 3);
 }

@@ -1,9 +1,8 @@
-// What a stored channel still needs when nobody is connected: when it is due, and the broadcasts that bring the money
-// home.
+// What a client claims of a stored channel with nobody connected: when its refund is due, and the broadcasts that bring the
+// money home.
 #pragma once
 
-#include "paychan/channel/record_io.hpp"
-#include "paychan/channel/server_step.hpp"
+#include "paychan/channel/carry_out.hpp"
 #include "paychan/policy.hpp"
 
 namespace paychan {
@@ -14,37 +13,33 @@ namespace paychan {
     return record.stage != channel_stage::none && median_time > record.terms.expiry;
 }
 
-/// When the server settles by itself.
-[[nodiscard]] inline unix_time settlement_deadline(const channel_record& record, const server_settings& settings) {
-    return record.terms.expiry + -settings.settle_margin;
-}
-
 namespace detail {
-/// Broadcasts a stored transaction.  Fails  not_found, store_failed, too_long.
+/// Gives a stored transaction to the network.  Fails  not_found, store_failed, too_long.
 template <Store S, Broadcaster B>
 [[nodiscard]] result<bytes_view> broadcast_stored(record_kind kind, const txid& channel, S& store, B& broadcaster,
                                                   bytes_span memory) {
     PAYCHAN_TRY(const auto stored, store.get({kind, channel}, memory));
-    broadcaster.broadcast(stored.bytes);
+    result<effects> wanted;
+    wanted->broadcast.push_back(stored.bytes);
+    PAYCHAN_TRY(auto ready, on_disk({}, wanted));  // it was there before
+    std::move(ready).broadcast(broadcaster).without_connection().notify([](const event&) {});
     return stored.bytes;
 }
 }  // namespace detail
 
-/// Broadcasts the contract, in case the server never did, and the refund.  Safe to repeat: call it with every block
-/// until the contract is spent in one.
+/// Broadcasts the contract, in case the server never did, and the refund, and returns that one.  Safe to repeat: call it
+/// with every block until the contract is spent in one.
 /// memory  room for either transaction
 /// Fails   wrong_state (no channel), not_yet_due, not_found, store_failed, too_long.
 template <Store S, Broadcaster B>
-[[nodiscard]] result<void> broadcast_refund(const channel_record& record, unix_time median_time, S& store,
-                                            B& broadcaster, bytes_span memory) {
+[[nodiscard]] result<bytes_view> broadcast_refund(const channel_record& record, unix_time median_time, S& store,
+                                                  B& broadcaster, bytes_span memory) {
     if (record.stage == channel_stage::none) return fail(errc::wrong_state, "there is no channel to refund");
     if (!refund_is_due(record, median_time))
         return fail(errc::not_yet_due, "the refund's lock time is not reached by the chain's median time");
     // A contract that cannot be read is most likely mined long since: its refund must not wait for it.
     (void)detail::broadcast_stored(record_kind::client_contract, record.terms.contract.id, store, broadcaster, memory);
-    PAYCHAN_CHECK(
-        detail::broadcast_stored(record_kind::client_refund, record.terms.contract.id, store, broadcaster, memory));
-    return {};
+    return detail::broadcast_stored(record_kind::client_refund, record.terms.contract.id, store, broadcaster, memory);
 }
 
 }  // namespace paychan
