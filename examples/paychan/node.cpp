@@ -309,9 +309,19 @@ keeper_settings node::keeping() {
     return s;
 }
 
+/// Whether the store itself finds the record damaged: then its own words name the place.
+bool node::is_unreadable(std::string_view what) {
+    if (what != "network" && what != "birthday") return false;
+    std::array<std::uint8_t, 16> memory{};
+    const auto stored =
+        store_->get(what == "network" ? network_guard<any_store>::id : position_id(follower::birthday), memory);
+    return !stored && stored.error().code == errc::corrupt_record;
+}
+
 void node::on_problem(std::string_view what, const txid& channel, const error& e) {
     if (!told_.is_due(std::string(what) + std::string(name(e.code)) + text_of(channel))) return;
-    const std::string there = "--store: " + (e.code == errc::store_failed ? store_->last_error() : std::string(e.text));
+    const std::string there = "--store: " + (e.code == errc::store_failed || is_unreadable(what) ? store_->last_error()
+                                                                                                 : std::string(e.text));
     std::string line = there;
     if (what == "network") line = there + "; --network is taken at its word";
     if (what == "transaction") line = "a transaction of channel " + text_of(channel) + " in the store cannot be read";

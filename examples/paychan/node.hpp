@@ -172,6 +172,7 @@ private:
     void on_status(paychan::bitcoind::node_status status, const paychan::bitcoind::rpc_error& cause,
                    std::string_view text);
     void on_passed(const paychan::passed_blocks& p);
+    [[nodiscard]] bool is_unreadable(std::string_view what);
     void on_problem(std::string_view what, const paychan::txid& channel, const paychan::error& e);
     void fail(std::string_view code, const std::string& text);
     void tick();

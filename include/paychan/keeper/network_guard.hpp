@@ -17,6 +17,8 @@ namespace paychan {
 template <class StorePolicy>
 class network_guard {
 public:
+    static constexpr record_id id{record_kind::store_network, {}};  ///< the record that says it
+
     network_guard(StorePolicy& store, network net) : store_(store), net_(net) {}
 
     /// What the store says.
@@ -108,8 +110,6 @@ public:
     }
 
 private:
-    static constexpr record_id id{record_kind::store_network, {}};
-
     StorePolicy& store_;
     network net_;
     network said_{};
