@@ -761,11 +761,14 @@ TEST_CASE("a damaged birthday is passed over only when that is asked for", "[kee
         REQUIRE(p.k.open(network::mainnet));
         CHECK(p.has_problem("birthday"));
         CHECK_FALSE(p.k.birthday());
+        const std::int32_t tip = w.chain.height();
         p.hear();
         p.live(2);
+        CHECK(p.blocks.connected == std::vector{tip});
+        CHECK(p.k.caught_up());
         w.mine();
         p.live();
-        CHECK(p.blocks.connected.front() == w.chain.height());
+        CHECK(p.blocks.connected == std::vector{tip, tip + 1});
         CHECK(p.k.caught_up());
         CHECK(stored_bytes(w.disk, record_kind::chain_position, position_id(follower::birthday).channel) ==
               owned(as_bytes("nonsense")));
