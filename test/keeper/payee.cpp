@@ -146,12 +146,12 @@ TEST_CASE("a connection whose contract was double spent is ended", "[keeper][pay
     w.chain.forget(w.id);
     w.payer.purse.release(contract);
     bytes memory(10'000);
-    const outpoint coin = parse_transaction(contract)->input(0)->prevout;
+    const outpoint spent = parse_transaction(contract)->input(0)->prevout;
     txid by;
     for (bool found = false; !found;) {
         const auto tx = w.payer.purse.fund(p2pkh_script({}).view(), satoshi{5'000'000}, {}, memory);
         REQUIRE(tx);
-        found = parse_transaction(*tx)->input(0)->prevout == coin;
+        found = parse_transaction(*tx)->input(0)->prevout == spent;
         by = parse_transaction(*tx)->id();
         if (found) REQUIRE(w.chain.submit(*tx).accepted);
     }
