@@ -58,6 +58,8 @@ public:
     [[nodiscard]] std::optional<unix_time> next_expiry() const { return list_.index().first_expiry(); }
     [[nodiscard]] std::int32_t height() const { return list_.height(); }
     [[nodiscard]] unix_time median_time() const { return list_.median_time(); }
+    /// Of the keys of those channels that were read.
+    [[nodiscard]] key_id highest_key() const { return list_.highest_key(); }
 
 private:
     void refund(const txid& id, const happened::look& look) {

@@ -290,7 +290,8 @@ enum class chain_turn : std::uint8_t { connections, monitors, wallet, others };
 /// chain_order  its chain_turn
 /// on_chain(e)  connected and passed blocks come with heights in order and without a gap.  The same block may come again,
 ///              and blocks from a lower height on: after a restart, or when somebody else has to read them anew.  They say
-///              the same again.  Must not throw.  If it does all the same, that is a bug of its own: the exception passes
+///              the same again, unless they have left the chain meanwhile: what is known of a block that comes again is what
+///              it says now.  Must not throw.  If it does all the same, that is a bug of its own: the exception passes
 ///              through whoever tells; who stands behind has not heard of the event, and all are told it again with the
 ///              next look at the chain.
 template <class L>

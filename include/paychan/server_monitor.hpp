@@ -72,6 +72,8 @@ public:
     [[nodiscard]] std::optional<unix_time> next_expiry() const { return list_.index().first_expiry(); }
     [[nodiscard]] std::int32_t height() const { return list_.height(); }
     [[nodiscard]] unix_time median_time() const { return list_.median_time(); }
+    /// Of the keys of those channels that were read.
+    [[nodiscard]] key_id highest_key() const { return list_.highest_key(); }
 
 private:
     [[nodiscard]] static monitor_settings with_margin(monitor_settings s, const server_settings& server) {

@@ -690,6 +690,15 @@ TEST_CASE("a pruned block is a failure that says which", "[bitcoind]") {
     REQUIRE(t.run([&] { return !t.f.states.empty(); }));
     CHECK(t.f.states == std::vector{node_status::failed});
     CHECK(t.f.last_words.find("the node has pruned block 20") == 0);
+    // No block can be told any more; the chain's time, by which refunds come due, is told as before.
+    t.looks(3);
+    t.chain.grow(2);
+    REQUIRE(t.run([&] { return t.f.tips.back().first == t.chain.height(); }));
+    CHECK(t.f.states == std::vector{node_status::failed});
+    CHECK(t.f.blocks.empty());
+    t.broadcast(transaction_named(1));
+    REQUIRE(t.run([&] { return t.f.outcomes.size() == 1; }));
+    CHECK(t.f.outcomes[0].how == broadcast_outcome::accepted);
 }
 
 TEST_CASE("a backend that may goes on behind pruned blocks, and says which it has not seen", "[bitcoind]") {
@@ -862,6 +871,12 @@ TEST_CASE("a node that comes back as another chain gets no transaction", "[bitco
     REQUIRE(t.run([&] { return t.f.outcomes.size() == 1 && t.f.states.back() == node_status::failed; }));
     CHECK(t.f.outcomes[0].how == broadcast_outcome::unreachable);
     CHECK(t.chain.sent.empty());
+    // Its operator starts it anew, as it should be.
+    t.chain.name = "regtest";
+    REQUIRE(t.run([&] { return t.f.states.back() == node_status::following; }));
+    t.broadcast(transaction_named(2));
+    REQUIRE(t.run([&] { return t.f.outcomes.size() == 2; }));
+    CHECK(t.f.outcomes[1].how == broadcast_outcome::accepted);
 }
 
 TEST_CASE("a node that starts, refuses the login or is none is unreachable, told once for each cause", "[bitcoind]") {

@@ -120,6 +120,7 @@ inline const std::vector<occurrence>& occurrences() {
                              happened::facts_read{{contract_height, f.height, f.by, f.lost, f.elsewhere, unknown},
                                                   known}});
         out.push_back({"facts_unreadable", {}, happened::facts_unreadable{}});
+        out.push_back({"told_anew", {}, happened::told_anew{}});
         out.push_back({"told_all", {}, happened::told_all{}});
         out.push_back({"driver_stored", {}, happened::driver_stored{}});
         out.push_back({"driver_settled", {}, happened::driver_settled{}});
@@ -194,6 +195,7 @@ inline const std::vector<occurrence>& occurrences() {
         {"record_unreadable", {read}},
         {"facts_read", {written, closed_by, recorded, facts}},
         {"facts_unreadable", {facts}},
+        {"told_anew", {written, offered, closed_by, recorded, facts}},
         {"told_all", {facts}},
         {"driver_stored", {asked}},
         {"driver_settled", {told}},

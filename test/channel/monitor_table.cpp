@@ -132,6 +132,25 @@ const std::vector<group> table{
         {"fact_unknown", "", "facts_unknown"},
     }},
     {"facts_unreadable", "", {{"", "keep", "facts_unknown"}}},
+    {"facts_read", "record", {
+        {"unrecorded"},
+        {"recorded !unended"},
+        {"recorded unended fact_unknown"},
+        {"recorded unended fact_complete known_to_89 known_to_90 known_to_94"},
+        {"recorded unended fact_complete fact_unended known_to_95 known_to_98 known_to_99", "", "unrecorded"},
+        {"recorded unended fact_complete fact_spent fact_spent_by_another fact_lost fact_elsewhere known_to_95 known_to_98 known_to_99"},
+        {"recorded unended fact_complete fact_spent_anew fact_lost_anew known_to_95 known_to_98", "", "unrecorded"},
+        {"recorded unended fact_complete fact_spent_anew fact_lost_anew known_to_99"},
+    }},
+    {"told_anew", "contract", {
+        {"unmined"},
+        {"mined", "keep watch_coins", "unmined"},
+    }},
+    {"told_anew", "end", {
+        {"unended"},
+        {"spent", "keep watch_coins", "unended not_ended never_offered recorded"},  // blocks that are passed
+        {"lost elsewhere", "keep watch_coins", "unended not_ended never_offered"},
+    }},
     {"told_all", "", {
         {"facts_known"},
         {"facts_unknown", "keep", "facts_known"},
@@ -323,10 +342,11 @@ const std::vector<group> table{
         {"server stored unbacked unended mined"},
         {"server stored unbacked unended unmined nothing_seen"},
         {"server stored unbacked unended unmined !nothing_seen !past_week"},
-        {"server stored unended unmined !nothing_seen past_week", "forget_unbegun"},
-        {"server unbacked unended unmined !nothing_seen past_week accepted"},
-        {"server unbacked unended unmined !nothing_seen past_week unaccepted unrefused"},  // asked again first
-        {"server unbacked unended unmined !nothing_seen past_week unaccepted refused", "forget_unbegun"},
+        {"server stored unbacked unended unmined !nothing_seen past_week behind"},  // it may be in a block to come
+        {"server stored unended unmined !nothing_seen past_week caught_up", "forget_unbegun"},
+        {"server unbacked unended unmined !nothing_seen past_week caught_up accepted"},
+        {"server unbacked unended unmined !nothing_seen past_week caught_up unaccepted unrefused"},  // asked again first
+        {"server unbacked unended unmined !nothing_seen past_week caught_up unaccepted refused", "forget_unbegun"},
     }},
 
     // ---- what came of it

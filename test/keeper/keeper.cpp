@@ -116,6 +116,17 @@ TEST_CASE("a process that reads nothing new writes nothing", "[keeper]") {
     CHECK(contents_of(w.disk) == before);
 }
 
+TEST_CASE("a store without channels is kept although its keys were given out before", "[keeper]") {
+    struct used_keys : fresh_keys {
+        [[nodiscard]] static std::uint32_t count() { return 7; }
+    };
+    scene w(false);
+    used_keys keys{w.payee.ring};
+    process_with<used_keys> p(w, w.disk, keys);
+    p.run();
+    p.check();
+}
+
 TEST_CASE("a wallet without any channel is kept as well", "[keeper]") {
     scene w(false);
     const std::int32_t at = kept_once(w);
@@ -149,6 +160,40 @@ TEST_CASE("of positions that differ the lowest counts", "[keeper]") {
     CHECK(p.problems.empty());
     p.check();
     for (const follower f : all_followers) CHECK(p.stored_height(f) == w.chain.height());
+}
+
+TEST_CASE("positions that are too high are lowered before what is behind them is read again", "[keeper]") {
+    scene w;
+    memory_store older;
+    {
+        process p(w);
+        p.run();
+        older = w.disk;
+        w.give(400'000);
+        w.mine(3);
+        p.live();
+        p.check();
+    }
+    const std::int32_t low = w.chain.height() - 3;
+    plant(w.disk, position_id(follower::client_monitor), 1,
+          stored_bytes(older, record_kind::chain_position, position_id(follower::client_monitor).channel));
+    {
+        process p(w);  // whose node tells nothing before it ends
+        REQUIRE(p.k.open(network::regtest));
+        for (int i = 0; i < 8; ++i) {
+            w.clock.advance(1);
+            while (p.k.turn()) {
+            }
+        }
+        REQUIRE(p.k.loaded());
+        REQUIRE(p.k.save());
+        for (const follower f : all_followers) CHECK(p.stored_height(f) == low);
+    }
+    process p(w);
+    p.run();
+    CHECK(p.problems.empty());
+    CHECK(p.net.followed_at == std::vector{low});
+    p.check();
 }
 
 TEST_CASE("a position that is damaged or missing sends everybody back to the birthday", "[keeper]") {
@@ -323,8 +368,45 @@ TEST_CASE("a store that fails while it is loaded is told, and asked again", "[ke
         CHECK(p.k.loaded());
         CHECK(p.payee.size() == 1);
         CHECK(p.payer.size() == 1);
+        CHECK(p.net.followed_at == std::vector{w.chain.height()});  // what can be read later sends nobody back
         p.check();
     }
+}
+
+TEST_CASE("a damaged page of the store holds nothing up that is due and can be read", "[keeper]") {
+    scene w;
+    kept_once(w);
+    const bool is_refund = GENERATE(false, true);
+    const record_kind damaged = GENERATE(record_kind::client_contract, record_kind::server_settlement,
+                                         record_kind::client_watch, record_kind::server_watch);
+    CAPTURE(is_refund, static_cast<int>(damaged));
+    w.set_time(is_refund ? w.expiry + 3'600 : w.expiry + -3'600);
+    w.mine_empty(12);
+    process p(w);
+    p.store.damaged_page = damaged;
+    REQUIRE(p.k.open(network::regtest));
+    p.hear();
+    p.live(10);
+    CHECK(p.k.loaded());
+    CHECK(
+        (p.has_problem("store") || p.payer_told.count(event_kind::error) + p.payee_told.count(event_kind::error) > 0));
+    const txid due =
+        parse_transaction(
+            stored_bytes(w.disk, is_refund ? record_kind::client_refund : record_kind::server_settlement, w.id))
+            ->id();
+    CHECK(std::ranges::find(p.net.sent, due) != p.net.sent.end());
+    CHECK(p.wallet.balance().confirmed == w.coins());
+}
+
+TEST_CASE("channels of one role on a damaged page hold up neither the other role nor the blocks", "[keeper]") {
+    scene w;
+    kept_once(w);
+    const channel_role damaged = GENERATE(channel_role::client, channel_role::server);
+    process p(w);
+    p.store.damaged_page = kinds_of(damaged).channel;
+    p.run();
+    CHECK((damaged == channel_role::client ? p.payee.size() : p.payer.size()) == 1);
+    CHECK(p.wallet.balance().confirmed == w.coins());
 }
 
 TEST_CASE("a store that cannot be listed is asked once a second", "[keeper]") {
@@ -834,6 +916,18 @@ TEST_CASE("a look leaves the store byte for byte as it was", "[keeper]") {
     CHECK(contents_of(w.disk) == before);
 }
 
+TEST_CASE("a rescan with a birthday that cannot be forgets nothing", "[keeper]") {
+    scene w;
+    kept_once(w);
+    plant_birthday(w.disk, 3);
+    const auto before = contents_of(w.disk);
+    keeper_settings s = born_at(900);
+    s.rescan = true;
+    process p(w, s);
+    CHECK(p.k.open(network::regtest).error().code == errc::out_of_range);
+    CHECK(contents_of(w.disk) == before);
+}
+
 TEST_CASE("a rescan reads all blocks again", "[keeper]") {
     scene w;
     const bool writes = GENERATE(true, false);
@@ -922,6 +1016,26 @@ TEST_CASE("keys that the chain has paid to are counted as given out", "[keeper]"
     CHECK(static_cast<std::uint64_t>(keys.new_key().value()) == 8);
     auto others = seed_keys<memory_store>::open(test_seed(), network::regtest, disk).value();
     CHECK(others.count() == 8);
+}
+
+TEST_CASE("keys of stored channels are counted as given out, should the counter be lost", "[keeper]") {
+    scene w;
+    REQUIRE_FALSE(contents_of(w.disk).contains({record_kind::key_counter, {}}));
+    fault_plan unused;
+    faulty_store store{unused, w.disk};
+    auto keys = seed_keys<faulty_store>::open(test_seed(), network::regtest, store).value();
+    REQUIRE(keys.count() == 0);
+    process_with<seed_keys<faulty_store>> p(w, w.disk, keys);
+    REQUIRE(p.k.open(network::regtest));
+    p.hear();
+    while (p.k.turn()) {
+    }
+    REQUIRE(p.k.loaded());  // and before any block is read
+    key_id highest{};
+    for (const auto kind : {record_kind::client_channel, record_kind::server_channel})
+        highest = std::max(highest, load_record(w.disk, kind, w.id)->key);
+    CHECK(keys.count() == static_cast<std::uint64_t>(highest));
+    CHECK(keys.public_key(highest));
 }
 
 TEST_CASE("a clock that is set by days stops nothing", "[keeper]") {

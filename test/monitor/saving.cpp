@@ -327,6 +327,58 @@ TEST_CASE("a process writes what it knows better after a reorganisation that the
     CHECK(w.server_side->unended() == 0);
 }
 
+TEST_CASE("an end that only a dead process saw does not stay in the store", "[monitor][shared][stored]") {
+    kept w;
+    w.save();
+    second other(w);
+    w.settle_and_mine();
+    const std::int32_t end = w.chain.height();
+    const txid closing = w.server_record().closing;
+    other.catch_up();
+    REQUIRE(other.monitor.save());
+    w.save();  // and dies
+    w.disconnect(1);
+    w.chain.forget(closing);
+    other.monitor.on_chain(disconnected_blocks{end});
+    REQUIRE(other.monitor.save());  // before there is another block
+    w.mine_empty(2);
+    other.catch_up();
+    REQUIRE(other.monitor.save());
+    CHECK(w.server_facts().end_height == 0);
+}
+
+TEST_CASE("a block that left while all were read once more takes with it what it did", "[monitor][stored]") {
+    const bool running = GENERATE(true, false);
+    const bool with_contract = GENERATE(false, true);
+    CAPTURE(running, with_contract);
+    kept w;
+    w.settle_and_mine();
+    w.save();
+    const txid closing = w.server_record().closing;
+    if (!running) w.restart();
+    REQUIRE(w.server_side->unended() == 0);
+    w.disconnect(with_contract ? w.chain.height() : 1);
+    w.chain.forget(closing);
+    if (with_contract) w.chain.forget(w.id);
+    w.mine_empty(w.saved_at + 1);
+    w.server_side->will_be_told_all();
+    w.client_side->will_be_told_all();
+    w.payee_view = chain_follower(w.chain);  // nobody tells that the old blocks have left
+    w.payer_view = chain_follower(w.chain);
+    w.catch_up();
+    w.server_side->was_told_all();
+    w.client_side->was_told_all();
+    CHECK(w.server_side->unended() == 1);
+    CHECK(w.client_side->unended() == 1);
+    w.save();
+    CHECK(w.server_facts().end_height == 0);
+    CHECK((w.server_facts().contract_height == 0) == with_contract);
+    CHECK(w.client_facts().end_height == 0);
+    w.server_side->tick(w.clock.now());
+    w.catch_up();
+    CHECK(w.chain.in_mempool(w.server_record().closing));
+}
+
 TEST_CASE("one process writes where another has written first, and both keep what they know",
           "[monitor][shared][stored]") {
     kept w(false);

@@ -69,6 +69,7 @@ struct faulty_store {
     fault_plan& plan;
     paychan::memory_store& disk;
     bool one_by_one = false;  ///< a batch is written as by a store without put_many: each record may fail by itself
+    std::optional<paychan::record_kind> damaged_page{};  ///< no scan gets at the records of this kind
 
     paychan::result<void> put(const paychan::record_id& id, std::uint64_t version, paychan::bytes_view b) {
         return plan.run(call::store_put, paychan::errc::store_failed, [&] { return disk.put(id, version, b); });
@@ -92,6 +93,7 @@ struct faulty_store {
     }
     template <class F>
     paychan::result<void> scan(paychan::record_kind kind, const std::optional<paychan::txid>& after, F&& f) {
+        if (damaged_page == kind) return paychan::fail(paychan::errc::corrupt_record, "a page is damaged");
         return plan.run(call::store_list, paychan::errc::store_failed, [&]() -> paychan::result<void> {
             paychan::result<void> told;
             PAYCHAN_CHECK(disk.scan(kind, after, [&](const paychan::record_id& id, const auto& r) {

@@ -182,6 +182,7 @@ private:
         report(node_status::failed, {},
                "the node is on the chain " + chain + ", not on " + settings_.chain +
                    ": check the node's address and the network that you chose");
+        look_later();  // its operator may start it anew
     }
 
     // ------------------------------------------------------------------------------------------------------- telling
@@ -226,7 +227,9 @@ private:
 
     void walk_ended(walk_end how, std::string_view text) {
         if (how == walk_end::more) return look();
-        if (how != walk_end::impossible) look_later();
+        look_later();
+        // No block can be told any more until follow().  The chain's time is, for refunds that come due by it.
+        if (how == walk_end::impossible) following_ = false;
         if (how == walk_end::impossible) report(node_status::failed, {}, text);
         if (how == walk_end::waiting) report(node_status::waiting, {}, text);
         if (how == walk_end::caught_up && downloading_)

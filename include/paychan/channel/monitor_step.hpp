@@ -44,7 +44,9 @@ struct facts_read {
 };
 /// What was stored of it cannot be read.
 struct facts_unreadable {};
-/// All blocks have been told.
+/// All blocks are told once more, from the first on, for what is known may be of blocks that have left the chain meanwhile;
+struct told_anew {};
+/// and have been.
 struct told_all {};
 /// A driver has stored it, or settled it.
 struct driver_stored {};
@@ -110,11 +112,11 @@ struct connection_asked {
 
 using happening =
     std::variant<happened::record_read, happened::record_unreadable, happened::facts_read, happened::facts_unreadable,
-                 happened::told_all, happened::driver_stored, happened::driver_settled, happened::contract_mined,
-                 happened::contract_spent, happened::coins_spent, passed_blocks, disconnected_blocks,
-                 happened::contract_answered, happened::closing_answered, happened::look, happened::record_written,
-                 happened::settlement_built, happened::closing_offered, happened::contract_offered,
-                 happened::connection_asked>;
+                 happened::told_anew, happened::told_all, happened::driver_stored, happened::driver_settled,
+                 happened::contract_mined, happened::contract_spent, happened::coins_spent, passed_blocks,
+                 disconnected_blocks, happened::contract_answered, happened::closing_answered, happened::look,
+                 happened::record_written, happened::settlement_built, happened::closing_offered,
+                 happened::contract_offered, happened::connection_asked>;
 
 /// What a monitor's step wants done, in the order of its fields.  Each becomes effects that carry_out carries out.
 struct duties {
@@ -151,6 +153,7 @@ struct due {
 //  not ended, or ended    | its contract spent       | keep, write the end, tell confirmed            | ended
 //  not ended              | its coins spent          | keep, stop payments, tell double_spent         | lost
 //  ended, lost or mined   | that block disconnected  | keep, watch its coins                          | not ended
+//  ended, lost or mined   | all blocks told anew     | keep, watch its coins                          | not ended
 //  client, not ended      | median time > expiry     | offer contract and refund, once a round        | refunding
 //  server, begun          | deadline                 | settle                                         | settling
 //  server, unbegun        | deadline                 | nothing: there is no contract to collect from  |
@@ -218,6 +221,8 @@ struct monitor_rules {
             }
         }
         w.unknown = f.facts.unknown;
+        // The record may name a block that has left the chain since.
+        if (!w.ended() && !w.unknown && believed(w.recorded_height) != 0) w.recorded_height = 0;
         // What is stored of blocks that may have left the chain must not be believed by a later process.
         out.keep = w.contract_height != f.facts.contract_height || w.end_height != f.facts.end_height;
         out.watch_coins = true;
@@ -229,6 +234,17 @@ struct monitor_rules {
         w.unknown = out.keep = true;
         return out;
     }
+    /// As if all blocks had left; but of those that nobody can show any more, what was known counts: see passed_blocks.
+    duties operator()(const happened::told_anew&) const {
+        duties out;
+        if (w.ended() && !w.lost) w.recorded_height = w.end_height;
+        out.keep = out.watch_coins = w.ended() || w.contract_height != 0;
+        if (w.ended()) w.offered = watched::never;
+        w.contract_height = w.end_height = 0;
+        w.lost = w.elsewhere = false;
+        return out;
+    }
+
     duties operator()(const happened::told_all&) const {
         duties out;
         out.keep = w.unknown;
@@ -382,7 +398,7 @@ struct monitor_rules {
             w.unopened() && w.refused_at != watched::never && l.height - s.refused_depth >= w.refused_at;
         // Payments on an `unbacked` one were acked, and its contract may be in a block that this process was not shown: it
         // goes only if the network has refused the contract since.
-        out.forget_unbegun = l.median_time > w.expiry + s.stillborn_age &&
+        out.forget_unbegun = l.caught_up && l.median_time > w.expiry + s.stillborn_age &&
                              (w.stage == channel_stage::contract_stored || w.refused_at != watched::never);
     }
 
@@ -473,7 +489,8 @@ template <channel_role Role>
     const bool refused = w.refused_at != watched::never;
     if (w.unbegun() && w.overdue && (w.unopened() || caught_up)) {
         // The chain's time decides: with a clock ahead of it, the channel is looked at with each tick in between.
-        if (w.stage == channel_stage::contract_stored || refused) out.time = w.expiry + (s.stillborn_age + 1);
+        if (caught_up && (w.stage == channel_stage::contract_stored || refused))
+            out.time = w.expiry + (s.stillborn_age + 1);
     } else if (w.asked_over == watched::never) {
         out.time = w.expiry + -s.settle_margin;
     } else {

@@ -98,9 +98,9 @@ public:
             problem("network", said.error());
         }
         if (!guard_->known()) PAYCHAN_CHECK(guard_->look_for_contracts());
-        is_new_ = !guard_->known() && !guard_->has_contracts() && keys_given_out() == 0;
-        if (settings_.rescan) PAYCHAN_CHECK(forget_chain());
+        is_new_ = !guard_->known() && !guard_->has_contracts();
         if (settings_.sees_blocks) PAYCHAN_CHECK(find_birthday(net));
+        if (settings_.rescan) PAYCHAN_CHECK(forget_chain());
         PAYCHAN_CHECK(find_positions());
         if (from_) each_monitor([this](auto& m) { m.start_at((*from_)[0].height); });
         height_ = from_ ? (*from_)[0].height : -1;
@@ -125,6 +125,7 @@ public:
         else if (reserved_)
             each_monitor([&](auto& m) { m.tick(now); });
         if (!loaded_) return;
+        for (const record_id& id : std::exchange(unreserved_, {})) reserve(id);
         if (refresh_.is_due(now, settings_.refresh)) refresh();
         keep_order(now);
     }
@@ -258,6 +259,7 @@ private:
         }
         positions_.clear();
         from_.reset();
+        uneven_ = false;
         bool lost = false;
         const auto find = [&](follower who, bool has_something) -> result<void> {
             position_buffer memory;
@@ -273,6 +275,7 @@ private:
             positions_.push_back(own);
             if (!has_something) return {};
             lost = lost || !place;
+            uneven_ = uneven_ || (place && from_ && (*place)[0] != (*from_)[0]);
             if (place && (!from_ || (*place)[0].height < (*from_)[0].height)) from_ = *place;
             return {};
         };
@@ -283,9 +286,11 @@ private:
             if (!done) return;
             const channel_role role = m.role;
             const auto some = has_any(kinds_of(role).channel);
-            done = some
-                       ? find(role == channel_role::client ? follower::client_monitor : follower::server_monitor, *some)
-                       : fail(some.error());
+            if (!some && some.error().code == errc::store_failed)
+                done = fail(some.error());
+            else  // on a damaged page there were some
+                done = find(role == channel_role::client ? follower::client_monitor : follower::server_monitor,
+                            !some || *some);
         });
         PAYCHAN_CHECK(done);
         if (!lost && from_ && *wallet_.height() < (*from_)[0].height) {
@@ -337,6 +342,7 @@ private:
         }
         if (!done || !*done) return;
         loaded_ = true;
+        count_seen_keys();
         const bool lost = birthday_ && !wallet_.usable();  // forgotten, or not written to the end
         if (lost) wallet_.restart_scan();
         if (lost || any_doubtful()) from_.reset();
@@ -354,14 +360,12 @@ private:
         // Contracts, and settlements with inputs of the wallet, may not be mined yet.
         for (; reading_ < 2; ++reading_) {
             const record_kind kind = reading_ == 0 ? record_kind::client_contract : record_kind::server_settlement;
-            PAYCHAN_TRY(const bool all, reader_.read(store_, kind, settings_.load_at_once, memory,
-                                                     [this](const record_id& id, const result<stored_record>& stored) {
-                                                         const auto kept =
-                                                             stored ? wallet_.reserve_inputs_of(stored->bytes)
-                                                                    : fail(stored.error());
-                                                         if (!kept) problem("transaction", kept.error(), id.channel);
-                                                     }));
-            if (!all) return false;
+            const auto all =
+                reader_.read(store_, kind, settings_.load_at_once, memory,
+                             [this](const record_id& id, const result<stored_record>& stored) { reserve(id, stored); });
+            if (!all && all.error().code == errc::store_failed) return fail(all.error());
+            if (!all) problem("store", all.error());  // a damaged page: what is due does not wait for what is behind it
+            if (all && !*all) return false;
         }
         reserved_ = true;
         result<bool> done = true;
@@ -369,6 +373,17 @@ private:
             if (done && *done) done = m.load_some(settings_.load_at_once);
         });
         return done;
+    }
+
+    void reserve(const record_id& id, const result<stored_record>& stored) {
+        const auto kept = stored ? wallet_.reserve_inputs_of(stored->bytes) : fail(stored.error());
+        if (!kept) problem("transaction", kept.error(), id.channel);
+        if (!kept && kept.error().code == errc::store_failed) unreserved_.push_back(id);
+    }
+    void reserve(const record_id& id) {
+        std::vector<std::uint8_t> memory(100'000);
+        const auto stored = store_.get(id, memory);
+        if (stored || stored.error().code != errc::not_found) reserve(id, stored);
     }
 
     /// Reads all blocks, for what is stored does not tell enough.
@@ -426,7 +441,11 @@ private:
         }
         keep_network();
         if (const bool lost = !wallet_.usable(); birthday_ && (lost || any_doubtful())) {
-            if (lost) wallet_.restart_scan();  // a reorganisation that is too deep for it
+            if (lost) {  // a reorganisation that is too deep for it
+                wallet_.restart_scan();
+                caught_up_ = false;
+                from_.reset();
+            }
             follow_from_birthday();
         }
         count_seen_keys();
@@ -438,18 +457,15 @@ private:
         if (new_birthday_ && caught_up_ && settings_.writes && keep_birthday_.is_due(now, 60)) keep_birthday();
     }
 
-    [[nodiscard]] std::uint64_t keys_given_out() const {
-        if constexpr (requires { keys_.count(); })
-            return keys_.count();
-        else
-            return 1;  // nobody knows
-    }
-
-    /// Keeps keys that the chain has paid to from being given out, in case the store is older than the chain.
+    /// Keeps keys that the chain has paid to, and those of stored channels, from being given out: the store may be older
+    /// than the chain, or its counter lost.
     void count_seen_keys() {
-        if constexpr (requires { keys_.saw(key_id{wallet_.highest_channel_key()}); })
-            if (const std::uint32_t seen = wallet_.highest_channel_key(); settings_.writes && seen > keys_.count())
+        if constexpr (requires { keys_.saw(key_id{wallet_.highest_channel_key()}); }) {
+            std::uint64_t seen = wallet_.highest_channel_key();
+            each_monitor([&](const auto& m) { seen = std::max(seen, static_cast<std::uint64_t>(m.highest_key())); });
+            if (settings_.writes && seen > keys_.count())
                 if (const auto counted = keys_.saw(key_id{seen}); !counted) problem("keys", counted.error());
+        }
     }
 
     /// Not before the chain was shown to be long enough for it: a slip of the hand is not to be kept.  A store that does not
@@ -472,7 +488,12 @@ private:
         if (anew_) {
             for (stored_position& own : positions_) PAYCHAN_CHECK(erase_position(own));
             saved_ = {};
-            anew_ = false;
+            anew_ = uneven_ = false;
+        }
+        if (std::exchange(uneven_, false)) {
+            const auto written = write_positions(saved_);
+            uneven_ = !written;
+            PAYCHAN_CHECK(written);
         }
         if (lowered_ == no_height) return {};
         if (!saved_.empty() && saved_[0].height >= lowered_) {
@@ -542,7 +563,9 @@ private:
     std::optional<chain_position> from_;  // where blocks are read on
     chain_position saved_;                // as it is in the store
     std::int32_t lowered_ = no_height;    // blocks from here on have left the chain since
+    std::vector<record_id> unreserved_;   // transactions that could not be read: with the next look
     bool anew_ = false;                   // positions are to be erased, for all blocks are read again
+    bool uneven_ = false;                 // some are higher than the one from which blocks are read
     bool begin_at_tip_ = false;           // as soon as it is known
     bool telling_all_ = false;            // they are being read
 

@@ -56,8 +56,8 @@ public:
     void part() { is_attached_ = settle_attached_ = nullptr, detach_ = nullptr; }
 
     void on_event(const event& e) {
+        monitor_.on_event(e);  // first: whatever the application does with it, the channel is watched
         app_.on_event(e);
-        monitor_.on_event(e);
         if (detach_ && (e.kind == event_kind::confirmed || e.kind == event_kind::double_spent))
             detach_(e.channel, e.closing);
     }

@@ -8,6 +8,7 @@
 
 #include "paychan/memory/wallet_coins.hpp"
 #include "paychan/memory/wallet_records.hpp"
+#include "paychan/monitor/stored_channels.hpp"
 #include "paychan/policy.hpp"
 
 namespace paychan {
@@ -119,13 +120,6 @@ private:
         if (!stored) return fail(stored.error());
         PAYCHAN_TRY(wallet_state state, read_wallet_state(stored->bytes));
         return stored_state{std::move(state), stored->version};
-    }
-
-    template <class S>
-    [[nodiscard]] static result<std::vector<txid>> list_names(S& store, record_kind kind) {
-        std::vector<txid> out;
-        PAYCHAN_CHECK(store.list(kind, [&](const record_id& id) { out.push_back(id.channel); }));
-        return out;
     }
 
     [[nodiscard]] static result<void> add(const txid& id, const stored_record& stored, stored_coins& to) {

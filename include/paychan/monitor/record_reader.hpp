@@ -4,7 +4,7 @@
 #include <optional>
 #include <vector>
 
-#include "paychan/policy.hpp"
+#include "paychan/monitor/stored_channels.hpp"
 
 namespace paychan::detail {
 
@@ -13,27 +13,29 @@ public:
     /// Calls f(const record_id&, const result<stored_record>&) for about `most` records, behind those of the last call.
     /// True when that were all; the next call then begins anew.  What another process deletes meanwhile may be left out.
     /// memory  for one record, where the store cannot scan
-    /// Fails   store_failed, corrupt_record (the store cannot go on): call it again.
+    /// Fails   store_failed: call it again.  corrupt_record: the store cannot go on behind those that were read; the next
+    ///         call begins anew.
     template <Store S, class F>
     [[nodiscard]] result<bool> read(S& store, record_kind kind, std::size_t most, [[maybe_unused]] bytes_span memory,
                                     F&& f) {
         std::size_t left = most;
         if constexpr (ScanStore<S>) {
             bool more = false;
-            PAYCHAN_CHECK(store.scan(kind, after_, [&](const record_id& id, const result<stored_record>& stored) {
-                more = left == 0;
-                if (more) return false;
-                --left;
-                after_ = id.channel;
-                f(id, stored);
-                return true;
-            }));
+            const auto scanned =
+                store.scan(kind, after_, [&](const record_id& id, const result<stored_record>& stored) {
+                    more = left == 0;
+                    if (more) return false;
+                    --left;
+                    after_ = id.channel;
+                    f(id, stored);
+                    return true;
+                });
+            if (!scanned && scanned.error().code != errc::store_failed) after_.reset();
+            if (!scanned) return fail(scanned.error());
             if (more) return false;
         } else {
             if (!names_) {
-                std::vector<txid> names;
-                PAYCHAN_CHECK(store.list(kind, [&](const record_id& id) { names.push_back(id.channel); }));
-                names_ = std::move(names);
+                PAYCHAN_TRY(names_, list_names(store, kind));
             }
             for (; left > 0 && !names_->empty(); --left) {
                 const record_id id{kind, names_->back()};

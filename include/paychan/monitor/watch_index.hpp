@@ -111,6 +111,10 @@ public:
         if (std::exchange(caught_up_, true)) return;
         for (item& e : entries_) place(e);
     }
+    void fell_behind() {
+        if (!std::exchange(caught_up_, false)) return;
+        for (item& e : entries_) place(e);
+    }
     [[nodiscard]] bool has_caught_up() const { return caught_up_; }
 
     /// The channel that ends with this transaction.

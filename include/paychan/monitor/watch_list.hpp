@@ -31,7 +31,7 @@ public:
     // ------------------------------------------------------------------------------------------------- reading the store
 
     /// What is stored of blocks up to this one is believed; blocks from the next one on will be told.  Before load().
-    void start_at(std::int32_t height) { height_ = known_ = height; }
+    void start_at(std::int32_t height) { height_ = height; }
 
     /// Reads all stored channels.  Damaged records are told as events, and the others still load.  Fails  store_failed.
     [[nodiscard]] result<void> load() {
@@ -52,9 +52,9 @@ public:
                     }));
                 break;
             case loading::facts:
-                PAYCHAN_CHECK(
-                    read_some(kinds.watch, most, loading::coins,
-                              [this](const record_id& id, const auto& stored) { take_facts(id.channel, stored); }));
+                PAYCHAN_CHECK(read_some(
+                    kinds.watch, most, loading::coins,
+                    [this](const record_id& id, const auto& stored) { take_facts(id.channel, stored, true); }));
                 if (loading_ == loading::facts) break;
                 erase_left_behind();
                 index_.for_each([this](const item& e) {
@@ -96,11 +96,7 @@ public:
         take_record(id, load_record(store_, kinds.channel, id));
         item* const e = index_.find(id);
         if (e == nullptr) return;
-        if (is_new) {
-            std::array<std::uint8_t, watch_buffer::capacity()> memory{};
-            const auto stored = store_.get({kinds.watch, id}, memory);
-            if (stored || stored.error().code != errc::not_found) take_facts(id, stored);
-        }
+        if (is_new) read_facts(id);
         watch_coins(id);
     }
 
@@ -148,8 +144,9 @@ public:
             round_time_ = now;
         }
         if (!behind && !is_half_read() && (tip_height_ >= 0 || has_seen_block_)) index_.caught_up();
+        for (const txid& id : std::exchange(without_facts_, {})) read_facts(id);
         for (const txid& id : std::exchange(without_coins_, {})) watch_coins(id);
-        const happened::look look{now, median_time(), height_, round_, index_.has_caught_up(), rate};
+        const happened::look look{now, median_time(), height_, round_, index_.has_caught_up() && !behind, rate};
         for (const txid& id : index_.due_at(at, height_, round_)) look_at(id, look, carry);
         if (Role == channel_role::server && !is_half_read()) limit_unopened();
     }
@@ -205,8 +202,17 @@ public:
 
     /// True when a watch record could not be read, or a channel was imported: only blocks from the beginning on can tell.
     [[nodiscard]] bool is_doubtful() const { return doubtful_; }
-    /// They are told from now on,
-    void will_be_told_all() { doubtful_ = false; }
+    /// They are told from now on: whether a block that was told before is still on the chain will be seen then,
+    void will_be_told_all() {
+        doubtful_ = false;
+        height_ = 0;
+        index_.fell_behind();
+        std::vector<txid> known;
+        index_.for_each([&](const item& e) {
+            if (e.second.state.contract_height != 0 || e.second.state.ended()) known.push_back(e.first);
+        });
+        for (const txid& id : known) (void)apply(id, happened::told_anew{});
+    }
     /// and have been.  Until then a crash leaves the next process as doubtful.
     void was_told_all() {
         std::vector<txid> unknown;
@@ -232,7 +238,7 @@ public:
         item* const e = index_.find(id);
         if (e != nullptr) {
             watch_entry& own = e->second;
-            if (own.reported_at != watched::never && own.reported == problem.code &&
+            if (own.reported_at != watched::never && own.reported == problem.code && height_ >= own.reported_at &&
                 height_ < own.reported_at + settings_.reminder)
                 return;
             own.reported_at = height_;
@@ -248,6 +254,7 @@ public:
     [[nodiscard]] unix_time now() const { return now_; }
     /// Of the last block that was read, or of the one that is to be read last.
     [[nodiscard]] unix_time median_time() const { return std::max(median_time_, tip_median_time_); }
+    [[nodiscard]] key_id highest_key() const { return highest_key_; }
     [[nodiscard]] bytes_span memory() { return memory_; }
 
 private:
@@ -264,8 +271,13 @@ private:
     template <class F>
     [[nodiscard]] result<void> read_some(record_kind kind, std::size_t most, loading then, F&& f) {
         record_buffer memory;
-        PAYCHAN_TRY(const bool all, reader_.read(store_, kind, most, memory.memory(), f));
-        if (all) loading_ = then;
+        const auto all = reader_.read(store_, kind, most, memory.memory(), f);
+        if (!all && all.error().code == errc::store_failed) return fail(all.error());
+        if (!all) {  // a damaged page: what is behind it is lost, and must not hold up what was read
+            report({}, all.error());
+            doubtful_ = true;
+        }
+        if (!all || *all) loading_ = then;
         return {};
     }
 
@@ -284,27 +296,35 @@ private:
             return report_now_and_then(id, record.error());  // one that is known may be read with each tick
         }
         if (e == nullptr) e = index_.insert(id).first;
+        highest_key_ = std::max(highest_key_, record->key);
         (void)index_.apply(*e, happened::record_read{record->stage, record->terms.expiry, record->closing,
                                                      record->closing_height, now_});
     }
 
-    void take_facts(const txid& id, const result<stored_record>& stored) {
+    void take_facts(const txid& id, const result<stored_record>& stored, bool at_start) {
         item* const e = index_.find(id);
         if (e == nullptr) return left_behind_.push_back(id);  // its record was deleted, or cannot be read
         const auto facts = stored ? read_watch(stored->bytes) : fail(stored.error());
         if (stored) e->second.version = static_cast<std::uint32_t>(stored->version);
         if (facts) {
             doubtful_ = doubtful_ || facts->unknown;
-            if (index_.apply(*e, happened::facts_read{*facts, height_}).keep) unsaved_.insert(id);
+            if (!index_.apply(*e, happened::facts_read{*facts, height_}).keep) return;
+            unsaved_.insert(id);
+            if (!at_start) --e->second.version;  // another process wrote it, and may be right: see save_beside_others
             return;
         }
-        if (facts.error().code != errc::store_failed) {
-            // Written anew, for good when the blocks have told it again.
-            if (!stored) (void)store_.erase({kinds.watch, id});
-            if (index_.apply(*e, happened::facts_unreadable{}).keep) unsaved_.insert(id);
-        }
+        report_now_and_then(id, facts.error());
+        if (facts.error().code == errc::store_failed) return without_facts_.push_back(id);
+        // Written anew, for good when the blocks have told it again.
+        if (!stored) (void)store_.erase({kinds.watch, id});
+        if (index_.apply(*e, happened::facts_unreadable{}).keep) unsaved_.insert(id);
         doubtful_ = true;
-        report(id, facts.error());
+    }
+
+    void read_facts(const txid& id) {
+        std::array<std::uint8_t, watch_buffer::capacity()> memory{};
+        const auto stored = store_.get({kinds.watch, id}, memory);
+        if (stored || stored.error().code != errc::not_found) take_facts(id, stored, false);
     }
 
     [[nodiscard]] result<void> look_for_others() {
@@ -515,7 +535,8 @@ private:
     template <class F>
     result<channel_record> rewrite(const txid& channel, F&& f) {
         const auto record = try_rewrite(channel, f);
-        const bool failed = !record && record.error().code == errc::store_failed;
+        const bool failed = !record && (record.error().code == errc::store_failed ||  // or others write all the time
+                                        record.error().code == errc::stale_record);
         (void)apply(channel,
                     happened::record_written{record.has_value(), failed, record ? record->stage : channel_stage{}});
         if (!record) report_now_and_then(channel, record.error());
@@ -552,22 +573,26 @@ private:
             item* const e = index_.find(r.id.channel);
             if (written) e->second.version = static_cast<std::uint32_t>(r.version);
         }
-        if (!written)  // another process follows the chain too
+        if (written)
+            for (const txid& id : ids) unsaved_.erase(id);
+        else  // another process follows the chain too
             for (const put_request& r : batch) PAYCHAN_CHECK(save_beside_others(r));
-        for (const txid& id : ids) unsaved_.erase(id);
         return {};
     }
 
-    /// Both follow the same chain: who has seen more of it is right.
+    /// Both follow the same chain: who has seen more of it is right.  What it saw may leave the chain before it dies: it is
+    /// compared again, until this process has read as far.
     [[nodiscard]] result<void> save_beside_others(const put_request& r) {
         item* const e = index_.find(r.id.channel);
+        std::uint64_t version = e->second.version;
         for (int attempt = 1;; ++attempt) {
-            const auto written = store_.put(r.id, e->second.version + 1, r.bytes);
-            if (written) ++e->second.version;
+            const auto written = store_.put(r.id, version + 1, r.bytes);
+            if (written) e->second.version = static_cast<std::uint32_t>(version + 1);
+            if (written) unsaved_.erase(r.id.channel);
             if (written || written.error().code != errc::stale_record || attempt == 10) return written;
             std::array<std::uint8_t, watch_buffer::capacity()> memory{};
             PAYCHAN_TRY(const auto stored, store_.get(r.id, memory));
-            e->second.version = static_cast<std::uint32_t>(stored.version);
+            version = stored.version;
             const auto theirs = read_watch(stored.bytes);
             if (theirs && std::max(theirs->contract_height, theirs->end_height) > height_) return {};
         }
@@ -625,8 +650,8 @@ private:
     std::vector<txid> coins_to_read_;  // by load_some()
     std::vector<txid> left_behind_;    // watch records without a channel
     std::vector<txid> without_coins_;  // by the next tick
+    std::vector<txid> without_facts_;  // so too
     std::optional<std::uint64_t> foreign_writes_;
-    std::int32_t known_ = 0;
     std::int32_t height_ = 0;
     std::int32_t tip_height_ = -1;
     std::int32_t round_ = 0;
@@ -635,6 +660,7 @@ private:
     unix_time median_time_{};
     unix_time tip_median_time_{};
     unix_time now_{};  // of the last tick
+    key_id highest_key_{};
     bool has_seen_block_ = false;
     bool doubtful_ = false;
     std::array<std::uint8_t, wire::max_frame_size> memory_{};  // one stored transaction
