@@ -2,41 +2,25 @@
 #include <iostream>
 
 #include "node.hpp"
-#include "paychan/keeper/network_guard.hpp"
+#include "paychan/keeper/restore.hpp"
 #include "versions.hpp"
 
 namespace tool {
 
-using namespace paychan;
-
 namespace {
-
-const char* name_of(channel_role role) { return role == channel_role::client ? "client" : "server"; }
-
-record_kind kind_of(channel_role role) {
-    return role == channel_role::client ? record_kind::client_channel : record_kind::server_channel;
-}
-
-struct stored_channel {
-    channel_role role;
-    txid id;
-};
 
 /// The channels that are asked for.  Throws usage_error, run_error.
 std::vector<stored_channel> chosen(any_store& store, const options& o) {
     if (o.all == !o.channels.empty())
         throw usage_error{
             "say which channels: --all, or --channel with the txid of each (`paychan channels` has them)"};
-    std::vector<stored_channel> out;
-    for (const channel_role role : {channel_role::client, channel_role::server})
-        if (!store.list(kind_of(role), [&](const record_id& id) { out.push_back({role, id.channel}); }))
-            throw run_error{"--store: " + store.last_error()};
-    if (o.all) return out;
+    const auto all = need_stored(list_channels(store), store);
+    if (o.all) return all;
     std::vector<stored_channel> some;
     for (const std::string& text : o.channels) {
         const txid id = need(parse_txid(text), "--channel " + text);
         const std::size_t before = some.size();
-        for (const stored_channel& c : out)
+        for (const stored_channel& c : all)
             if (c.id == id) some.push_back(c);
         if (some.size() == before) throw usage_error{"--channel " + text + ": the store has no such channel"};
     }
@@ -57,16 +41,6 @@ std::string doubt_about_network(network_guard<any_store>& stored, any_store& sto
            (said.error().code == errc::store_failed ? store.last_error() : std::string(said.error().text));
 }
 
-const char* name_of(import_outcome o) {
-    switch (o) {
-        case import_outcome::stored: return "stored";
-        case import_outcome::kept: return "kept";
-        case import_outcome::repaired: return "repaired";
-        case import_outcome::too_late: return "too_late";
-    }
-    return "unknown";
-}
-
 struct importer {
     report& out;
     network net;
@@ -75,89 +49,52 @@ struct importer {
     network_guard<any_store>& known;
     bool stored = false;  ///< something new
 
-    /// Fails with the words in `why`.
-    result<import_outcome> take(const channel_export& file, std::string& why) {
-        const auto refuse = [&](const error& problem, const std::string& text = {}) {
-            why += text.empty() ? std::string(problem.text) : text;
-            return fail(problem);
-        };
-        if (file.net != net)
-            return refuse(
-                {errc::invalid_argument, "the channel is on another network"},
-                "the channel is on " + std::string(name(file.net)) + ", and --network is " + std::string(name(net)));
-        const auto e = check_export<schemes>(file);
-        if (!e) return refuse(e.error());
-        const channel_record& record = e->record;
-        const bool client = e->role == channel_role::client;
-        const auto ours = keys.peek(record.key);
-        if (!ours || !equal(ours->view(), (client ? record.terms.client_key : record.terms.server_key).view()))
-            return refuse({errc::invalid_key, "the channel belongs to another seed"});
-
-        // First: from here on no key of this channel is given out again, whatever happens to the rest.
-        const auto failed = [&](const error& problem) { return refuse(problem, "the store: " + store.last_error()); };
-        if (const auto counted = keys.saw(record.key); !counted) return failed(counted.error());
-        const auto done = import_channel(store, *e);
-        if (done) {
-            known.keep();
-            stored = stored || *done != import_outcome::kept;
-            return *done;
-        }
-        if (done.error().code == errc::corrupt_record || done.error().code == errc::unknown_format)
-            return refuse(done.error(),
-                          "the store has a record of this channel that cannot be read, and it stays: "
-                          "import into a new store");
-        return failed(done.error());
-    }
-
     bool take_file(const std::string& path) {
-        std::string why;
-        const auto refused = [&](const error& e) {
+        const auto refused = [&](const error& e, const std::string& why) {
             out.error_event({{"event", "error"}, {"code", name(e.code)}, {"file", path}, {"explanation", why}},
                             why + " (" + std::string(name(e.code)) + ")");
             return false;
         };
-        const auto bytes = load_export(path, why);
-        if (!bytes) return refused(bytes.error());
-        why = path + ": ";
+        std::string problem;
+        const auto bytes = load_export(path, problem);
+        if (!bytes) return refused(bytes.error(), problem);
         const auto e = read_export(*bytes);
-        if (!e) {
-            why += e.error().text;
-            return refused(e.error());
-        }
+        if (!e) return refused(e.error(), path + ": " + std::string(e.error().text));
+        const auto done = restore_channel<schemes>(*e, net, store, keys, known, problem);
+        if (!done) return refused(done.error(), path + ": " + problem);
+        stored = stored || done->outcome != import_outcome::kept;
         const channel_record& r = e->record;
-        const auto before = load_record(store, kind_of(e->role), r.terms.contract.id);
-        const auto done = take(*e, why);
-        if (!done) return refused(done.error());
-        const std::string id = text_of(r.terms.contract.id);
-        // Not shown by the file: see check_export.
-        const auto now = load_record(store, kind_of(e->role), r.terms.contract.id);
-        const bool settles =
-            e->role == channel_role::server && now && now->stage == channel_stage::settling && now->closing == txid{};
-        std::string what;
-        if (*done == import_outcome::stored)
-            what = "stored, paid " + text_of(r.paid()) + ", expires " + text_of(r.terms.expiry);
-        if (*done == import_outcome::stored && settles) what += "; it is settled as soon as a command meets a node";
-        const bool discards = settles && before && before->closing != txid{};
-        if (discards)
-            what += ", in place of " + text_of(before->closing) +
-                    ", which rests on a smaller payment: if that one has left already, the network may take either";
-        if (*done == import_outcome::kept) what = "no less was paid by the record in the store, which stays";
-        if (*done == import_outcome::repaired)
+        const std::string id = text_of(r.terms.contract.id), paid = "paid " + text_of(r.paid());
+        const std::string who = std::string(name_of(e->role)) + " " + id + ": ";
+        const bool discards = done->discarded != txid{};
+        std::string what = "no less was paid by the record in the store, which stays";
+        if (done->outcome == import_outcome::repaired)
             what = "a damaged transaction in the store is replaced, its record stays";
-        json told{{"event", "imported"},      {"file", path},
-                  {"role", name_of(e->role)}, {"channel", id},
-                  {"result", name_of(*done)}, {"settles", settles},
-                  {"paid", r.paid().value},   {"expiry", r.terms.expiry.seconds}};
-        if (discards) told["discarded"] = text_of(before->closing);
-        if (*done == import_outcome::too_late) {
-            const std::string by =
-                now ? ", with " + text_of(now->closing) + " in block " + std::to_string(now->closing_height) : "";
-            out.error_event(told, std::string(name_of(e->role)) + " " + id + ": paid " + text_of(r.paid()) +
-                                      " by this file, but it comes too late: the channel ended on chain before" + by +
-                                      "; it is used only if that block leaves the chain");
+        if (done->outcome == import_outcome::stored) {
+            what = "stored, " + paid + ", expires " + text_of(r.terms.expiry);
+            if (done->settles) what += "; it is settled as soon as a command meets a node";
+            if (discards)
+                what += ", in place of " + text_of(done->discarded) +
+                        ", which rests on a smaller payment: if that one has left already, the network may take either";
+        }
+        json told{{"event", "imported"},
+                  {"file", path},
+                  {"role", name_of(e->role)},
+                  {"channel", id},
+                  {"result", name_of(done->outcome)},
+                  {"settles", done->settles},
+                  {"paid", r.paid().value},
+                  {"expiry", r.terms.expiry.seconds}};
+        if (discards) told["discarded"] = text_of(done->discarded);
+        if (done->outcome == import_outcome::too_late) {
+            const channel_record& now = done->record;
+            const std::string by = ", with " + text_of(now.closing) + " in block " + std::to_string(now.closing_height);
+            out.error_event(told,
+                            who + paid + " by this file, but it comes too late: the channel ended on chain before" +
+                                (now.closing == txid{} ? "" : by) + "; it is used only if that block leaves the chain");
             return false;
         }
-        out.event(told, std::string(name_of(e->role)) + " " + id + ": " + what);
+        out.event(told, who + what);
         return true;
     }
 };

@@ -2,11 +2,9 @@
 // temporary folder.
 #include <unistd.h>
 
-#include <boost/asio/io_context.hpp>
 #include <filesystem>
 
-#include "channel_events.hpp"
-#include "options.hpp"
+#include "paychan/asio/loop.hpp"
 #include "paychan/asio/tcp_client.hpp"
 #include "paychan/asio/tcp_server.hpp"
 #include "paychan/keeper/payee.hpp"
@@ -14,16 +12,14 @@
 #include "paychan/memory/chain_follower.hpp"
 #include "paychan/memory/clock.hpp"
 #include "paychan/memory/keys.hpp"
-#include "paychan/memory/random.hpp"
 #include "paychan/memory/seed.hpp"
 #include "paychan/memory/wallet.hpp"
 #include "paychan/protobuf/codec.hpp"
 #include "paychan/sqlite/store.hpp"
+#include "report.hpp"
 #include "versions.hpp"
 
 namespace tool {
-
-using namespace paychan;
 
 namespace {
 
@@ -34,43 +30,34 @@ T need(result<T> r) {
 }
 
 /// A folder that goes when the demo ends.
-class temporary_folder {
-public:
+struct temporary_folder {
+    std::filesystem::path path = std::filesystem::temp_directory_path();
+
     temporary_folder() {
-        std::string name = (std::filesystem::temp_directory_path() / "paychan-demo-XXXXXX").string();
-        if (mkdtemp(name.data()) == nullptr)
-            throw run_error{"cannot make a temporary folder in " + std::filesystem::temp_directory_path().string()};
-        path_ = name;
+        std::string name = (path / "paychan-demo-XXXXXX").string();
+        if (mkdtemp(name.data()) == nullptr) throw run_error{"cannot make a temporary folder in " + path.string()};
+        path = name;
     }
     ~temporary_folder() {
         std::error_code ignored;
-        std::filesystem::remove_all(path_, ignored);
+        std::filesystem::remove_all(path, ignored);
     }
     temporary_folder(const temporary_folder&) = delete;
     temporary_folder& operator=(const temporary_folder&) = delete;
-    [[nodiscard]] const std::filesystem::path& path() const { return path_; }
-
-private:
-    std::filesystem::path path_;
 };
 
 /// What each side of the demo owns.
 struct side {
     sqlite_store store;
-    seed_bytes seed = need(random_seed());
+    seed_bytes seed;
     seed_keys<sqlite_store> keys = need(seed_keys<sqlite_store>::open(seed.reveal(), network::regtest, store));
     seed_wallet wallet = need(
         seed_wallet::open(seed.reveal(), network::regtest, funding_style::segwit, [this] { return keys.count(); }));
     chain_follower chain;
 
-    side(const std::filesystem::path& file, memory_chain& on) : store(file.string()), chain(on) {
+    side(const std::filesystem::path& file, memory_chain& on)
+        : store(file.string()), seed(need(create_seed(file.string() + ".seed"))), chain(on) {
         if (!store.status()) throw run_error{store.last_error()};
-    }
-
-    static result<seed_bytes> random_seed() {
-        seed_bytes out;
-        PAYCHAN_CHECK(fill_random(out.edit()));
-        return out;
     }
 
     [[nodiscard]] satoshi money() const {
@@ -95,13 +82,14 @@ int run_demo(const options& o) {
         throw usage_error{"these payments are more than the channel holds after its first payment of " +
                           text_of(satoshi{first_payment}) + ": lower --payments or --amount, or raise --channel"};
     const temporary_folder folder;
-    boost::asio::io_context io;
+    asio::loop loop({});
+    boost::asio::io_context& io = loop.io();
     memory_chain chain;
     wall_clock clock;
     chain.set_time(clock.now());
-    side client_side(folder.path() / "client.db", chain), server_side(folder.path() / "server.db", chain);
+    side client_side(folder.path / "client.db", chain), server_side(folder.path / "server.db", chain);
 
-    out.say("a chain in memory, the client's and the server's stores in " + folder.path().string());
+    out.say("a chain in memory, the client's and the server's stores in " + folder.path.string());
     const auto coins_to =
         need(script_of_address(need(client_side.wallet.address(0, funding_style::segwit)).view(), network::regtest));
     const auto elsewhere = p2wpkh_script(bytes20{});
@@ -126,21 +114,17 @@ int run_demo(const options& o) {
     out.say("the server listens on 127.0.0.1:" + std::to_string(server.port()));
 
     const auto run_until = [&](const auto& done) {
-        const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(2);
-        while (!done()) {
-            if (std::chrono::steady_clock::now() > end) throw run_error{"the demo got no answer within two minutes"};
-            io.restart();
-            io.run_one_for(std::chrono::milliseconds(50));
+        const auto turn = [&] {
             (void)client_side.chain.deliver(client_side.wallet);
             (void)server_side.chain.deliver(kept, server);
             (void)kept.turn();
-        }
+            return done();
+        };
+        if (!loop.run_until(turn, std::chrono::minutes(2)))
+            throw run_error{"the demo got no answer within two minutes"};
     };
     const auto wait = [&]<class T>(std::type_identity<T>, const auto& start) {
-        std::optional<result<T>> done;
-        start([&done](result<T> r) { done = std::move(r); });
-        run_until([&] { return done.has_value(); });
-        return need(*std::move(done));
+        return need(*asio::loop::wait_for<T>(start, run_until));
     };
 
     const auto began = std::chrono::steady_clock::now();

@@ -6,73 +6,63 @@
 
 namespace tool {
 
-using namespace paychan;
-
 namespace {
 
 struct listener {
     report& out;
     bool failed = false;
     void on_event(const event& e) {
-        if (e.kind == event_kind::error) {
-            failed = true;
-            out.error(name(e.problem.code), "channel " + text_of(e.channel) + ": " + std::string(e.problem.text));
-        } else if (e.kind == event_kind::settled) {
+        const std::string channel = text_of(e.channel);
+        if (e.kind == event_kind::error)
+            failure(e.problem, e.channel);
+        else if (e.kind == event_kind::settled)
             out.event({{"event", "settled"},
-                       {"channel", text_of(e.channel)},
+                       {"channel", channel},
                        {"txid", text_of(e.closing)},
                        {"paid", e.total.value},
                        {"hex", hex_of(e.data)}},
-                      "settled " + text_of(e.channel) + " with " + text_of(e.closing));
-        } else if (e.kind == event_kind::refunding) {
-            out.event({{"event", "refunding"}, {"channel", text_of(e.channel)}},
-                      "took the refund of " + text_of(e.channel));
-        }
+                      "settled " + channel + " with " + text_of(e.closing));
+        else if (e.kind == event_kind::refunding)
+            out.event({{"event", "refunding"}, {"channel", channel}}, "took the refund of " + channel);
+    }
+    void failure(const error& e, const txid& channel) {
+        failed = true;
+        out.error(e, "channel " + text_of(channel) + ": ");
     }
 };
 
-/// The transaction that brings a channel home, as far as it exists.
-std::optional<txid> home_of(node& n, record_kind kind, const channel_record& r) {
-    std::vector<std::uint8_t> memory(wire::max_frame_size);
-    const auto stored = n.store().get(
-        {kind == record_kind::client_channel ? record_kind::client_refund : record_kind::server_settlement,
-         r.terms.contract.id},
-        memory);
-    if (!stored) return std::nullopt;
-    const auto tx = parse_transaction(stored->bytes);
-    if (!tx) return std::nullopt;
-    return tx->id();
-}
-
-bool accepted(node& n, record_kind kind, const channel_record& r) {
-    const auto id = home_of(n, kind, r);
-    return id && n.outcome_of(*id) == broadcast_outcome::accepted;
-}
-
-/// Says what still waits, and tells the exit status: 0 only if all that is due is in a block or on its way there.
+/// Has the monitor bring home what is due, says what still waits, and tells the exit status: 0 only if all that is due is
+/// in a block or on its way there.
+/// more    what is to be done besides, and delivered; false: it did not reach the network
 /// wanted  which of the channels that are not over were to come home now
 /// due     when the others do
-template <class Wanted, class Due>
-int finish(node& n, report& out, const listener& heard, bool delivered, record_kind kind, const char* what,
-           Wanted wanted, Due due) {
+template <class Monitor, class More, class Wanted, class Due>
+int bring_home(node& n, report& out, const listener& heard, Monitor& monitor, const char* what, More more,
+               Wanted wanted, Due due) {
+    constexpr channel_role role = Monitor::role;
+    keeper keep(n.store(), n.keys(), n.wallet(), n, n.clock(), n.keeping(), monitor);
+    n.start(keep);
+    if (!n.catch_up()) return exit_failed;
+    if (role == channel_role::client && n.prints())
+        out.say("there is no node to ask: the chain's time is taken to be two hours ago, " + text_of(n.median_time()));
+    monitor.tick(n.clock().now());  // what is due, and what was made before and is not mined
+    const bool delivered = more();
     std::size_t waiting = 0, undone = 0;
-    const auto all = load_all(n.store(), kind);
+    const auto all = need_stored(load_channels(n.store(), role), n.store());
     for (const channel_record& r : all) {
         if (r.closing_height != 0) continue;
+        const std::string id = text_of(r.terms.contract.id);
         if (wanted(r)) {
-            if (accepted(n, kind, r)) continue;
+            if (n.outcome_of_closing(role, r) == broadcast_outcome::accepted) continue;
             ++undone;
-            out.event({{"event", "undone"}, {"channel", text_of(r.terms.contract.id)}},
-                      text_of(r.terms.contract.id) + ": the network has not taken what brings it home");
+            out.event({{"event", "undone"}, {"channel", id}}, id + ": the network has not taken what brings it home");
             continue;
         }
         ++waiting;
-        out.event({{"event", "waiting"},
-                   {"channel", text_of(r.terms.contract.id)},
-                   {"due", due(r).seconds},
-                   {"chain_time", n.median_time().seconds}},
-                  text_of(r.terms.contract.id) + ": " + what + " possible after " + text_of(due(r)) +
-                      "; the chain's time is " + text_of(n.median_time()));
+        out.event(
+            {{"event", "waiting"}, {"channel", id}, {"due", due(r).seconds}, {"chain_time", n.median_time().seconds}},
+            id + ": " + what + " possible after " + text_of(due(r)) + "; the chain's time is " +
+                text_of(n.median_time()));
     }
     n.stop();
     if (!delivered || heard.failed || undone > 0) return exit_failed;
@@ -88,34 +78,28 @@ int run_settle(const options& o) {
     listener heard{out};
     const server_settings settings;
     server_monitor monitor(schemes{}, n.store(), n.keys(), n.wallet(), n, heard, settings);
-    keeper keep(n.store(), n.keys(), n.wallet(), n, n.clock(), n.keeping(), monitor);
-    n.start(keep);
-    if (!n.catch_up()) return exit_failed;
-    const auto settle = [&](const txid& id) {
-        if (const auto settled = monitor.settle(id); !settled) {
-            heard.failed = true;
-            out.error(name(settled.error().code), "channel " + text_of(id) + ": " + std::string(settled.error().text));
-        }
+    const auto settle_all = [&](const auto& which) {
+        for (const channel_record& r : need_stored(load_channels(n.store(), channel_role::server), n.store()))
+            if (which(r))
+                if (const auto settled = monitor.settle(r.terms.contract.id); !settled)
+                    heard.failure(settled.error(), r.terms.contract.id);
     };
-    constexpr auto kind = record_kind::server_channel;
-    monitor.tick(n.clock().now());  // what is due, and what was settled before and is not mined
-    if (o.all)
-        for (const channel_record& r : load_all(n.store(), kind))
-            if (r.stage == channel_stage::open || r.stage == channel_stage::unbacked) settle(r.terms.contract.id);
-    bool delivered = n.deliver();
-    // Once more with the fee of the day for those that the network does not want: it may be the fee.
-    if (delivered) {
-        for (const channel_record& r : load_all(n.store(), kind)) {
-            if (r.stage != channel_stage::settling || r.closing_height != 0) continue;
-            const auto id = home_of(n, kind, r);
-            if (id && n.outcome_of(*id) == broadcast_outcome::refused) settle(r.terms.contract.id);
-        }
-        delivered = n.deliver();
-    }
-    return finish(
-        n, out, heard, delivered, kind, "settled by itself, or now with --all;",
-        [](const channel_record& r) { return r.stage == channel_stage::settling; },
-        [&](const channel_record& r) { return settlement_deadline(r, settings); });
+    const auto settling = [](const channel_record& r) { return r.stage == channel_stage::settling; };
+    const auto more = [&] {
+        if (o.all)
+            settle_all([](const channel_record& r) {
+                return r.stage == channel_stage::open || r.stage == channel_stage::unbacked;
+            });
+        if (!n.deliver()) return false;
+        // Once more with the fee of the day for those that the network does not want: it may be the fee.
+        settle_all([&](const channel_record& r) {
+            return settling(r) && r.closing_height == 0 &&
+                   n.outcome_of_closing(channel_role::server, r) == broadcast_outcome::refused;
+        });
+        return n.deliver();
+    };
+    return bring_home(n, out, heard, monitor, "settled by itself, or now with --all;", more, settling,
+                      [&](const channel_record& r) { return settlement_deadline(r, settings); });
 }
 
 int run_refund(const options& o) {
@@ -123,23 +107,18 @@ int run_refund(const options& o) {
     node n(o, out, {.passes_pruned = true});
     listener heard{out};
     client_monitor monitor(n.store(), n, heard);
-    keeper keep(n.store(), n.keys(), n.wallet(), n, n.clock(), n.keeping(), monitor);
-    n.start(keep);
-    if (!n.catch_up()) return exit_failed;
-    if (n.prints())
-        out.say("there is no node to ask: the chain's time is taken to be two hours ago, " + text_of(n.median_time()));
-    monitor.tick(n.clock().now());
-    constexpr auto kind = record_kind::client_channel;
-    if (o.early) {
+    const auto is_due = [&](const channel_record& r) { return refund_is_due(r, n.median_time()); };
+    const auto more = [&] {
         std::vector<std::uint8_t> memory(wire::max_frame_size);
-        for (const channel_record& r : load_all(n.store(), kind))
-            if (r.closing_height == 0 && !refund_is_due(r, n.median_time()))
-                (void)detail::broadcast_stored(record_kind::client_refund, r.terms.contract.id, n.store(), n, memory);
-    }
-    const bool delivered = n.deliver();
-    return finish(
-        n, out, heard, delivered, kind, "refund",
-        [&](const channel_record& r) { return o.early || refund_is_due(r, n.median_time()); },
+        if (o.early)  // else what is due waits for no list
+            for (const channel_record& r : need_stored(load_channels(n.store(), channel_role::client), n.store()))
+                if (r.closing_height == 0 && !is_due(r))
+                    (void)detail::broadcast_stored(record_kind::client_refund, r.terms.contract.id, n.store(), n,
+                                                   memory);
+        return n.deliver();
+    };
+    return bring_home(
+        n, out, heard, monitor, "refund", more, [&](const channel_record& r) { return o.early || is_due(r); },
         [](const channel_record& r) { return r.terms.expiry; });
 }
 
@@ -147,8 +126,7 @@ int run_sweep(const options& o) {
     report out(o.json);
     const network net = network_of(o);
     const auto to = need(script_of_address(o.to, net), "--to");
-    node n(o, out, {store_access::create});
-    if (n.prints()) throw usage_error{"sweep needs a node to find the coins: --chain rpc:http://USER:PASS@HOST:PORT"};
+    node n(o, out, {store_access::create, "sweep needs a node to find the coins"});
     keeper keep(n.store(), n.keys(), n.wallet(), n, n.clock(), n.keeping());
     n.start(keep);
     if (!n.catch_up()) return exit_failed;
@@ -156,7 +134,7 @@ int run_sweep(const options& o) {
     std::vector<std::uint8_t> memory(100'000);  // [bytes] what nodes relay
     const auto tx = n.wallet().sweep(to.view(), n.rate(), memory);
     if (!tx) {
-        out.error(name(tx.error().code), std::string(tx.error().text) + reserved_text(b));
+        out.error(tx.error(), {}, reserved_text(b));
         return exit_failed;
     }
     const auto parsed = need_at_run_time(parse_transaction(*tx), "the transaction");
@@ -170,11 +148,10 @@ int run_sweep(const options& o) {
                {"immature", b.immature.value}},
               "sends " + text_of(amount) + " from " + std::to_string(parsed.input_count()) + " coins to " + o.to +
                   reserved_text(b));
-    const txid id = parsed.id();
     n.broadcast(*tx);
     const bool delivered = n.deliver();
     n.stop();
-    return delivered && n.outcome_of(id) == broadcast_outcome::accepted ? exit_done : exit_failed;
+    return delivered && n.outcome_of(parsed.id()) == broadcast_outcome::accepted ? exit_done : exit_failed;
 }
 
 }  // namespace tool

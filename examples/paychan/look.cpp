@@ -1,10 +1,7 @@
 // paychan address, balance, channels: what there is, without changing any of it.
 #include "node.hpp"
-#include "paychan/channel/record_io.hpp"
 
 namespace tool {
-
-using namespace paychan;
 
 int run_address(const options& o) {
     report out(o.json);
@@ -26,9 +23,7 @@ int run_address(const options& o) {
 
 int run_balance(const options& o) {
     report out(o.json);
-    node n(o, out, {.writes = false});
-    if (n.prints())
-        throw usage_error{"balance needs a node that knows the chain: --chain rpc:http://USER:PASS@HOST:PORT"};
+    node n(o, out, {.needs_node = "balance needs a node that knows the chain", .writes = false});
     keeper keep(n.store(), n.keys(), n.wallet(), n, n.clock(), n.keeping());
     n.start(keep);
     if (!n.catch_up()) return exit_failed;
@@ -47,27 +42,15 @@ int run_balance(const options& o) {
 
 namespace {
 
-const char* name_of(channel_stage s) {
-    switch (s) {
-        case channel_stage::none: return "none";
-        case channel_stage::contract_stored: return "opening";
-        case channel_stage::open: return "open";
-        case channel_stage::settling: return "settling";
-        case channel_stage::unbacked: return "unbacked";
-    }
-    return "unknown";
-}
-
 /// False when a record is damaged.
-bool show(any_store& store, record_kind kind, const txid& id, report& out) {
-    const auto record = load_record(store, kind, id);
+bool show(any_store& store, channel_role role, const txid& id, report& out) {
+    const auto record = load_record(store, kinds_of(role).channel, id);
     if (!record) {
-        out.error(name(record.error().code), "channel " + text_of(id) + ": " + std::string(record.error().text));
+        out.error(record.error(), "channel " + text_of(id) + ": ");
         return false;
     }
-    const char* const role = kind == record_kind::client_channel ? "client" : "server";
     json o{{"event", "channel"},
-           {"role", role},
+           {"role", name_of(role)},
            {"channel", text_of(id)},
            {"stage", name_of(record->stage)},
            {"protocol", record->protocol},
@@ -76,9 +59,10 @@ bool show(any_store& store, record_kind kind, const txid& id, report& out) {
            {"change", record->change.value},
            {"expiry", record->terms.expiry.seconds},
            {"record_version", record->version}};
-    std::string line = std::string(role) + " " + text_of(id) + ": version " + std::to_string(record->protocol) + ", " +
-                       name_of(record->stage) + ", paid " + text_of(record->paid()) + " of " +
-                       text_of(record->terms.value) + ", expires " + text_of(record->terms.expiry);
+    std::string line = std::string(name_of(role)) + " " + text_of(id) + ": version " +
+                       std::to_string(record->protocol) + ", " + name_of(record->stage) + ", paid " +
+                       text_of(record->paid()) + " of " + text_of(record->terms.value) + ", expires " +
+                       text_of(record->terms.expiry);
     if (record->closing != txid{}) {
         o["closing"] = text_of(record->closing);
         o["closing_height"] = record->closing_height;
@@ -97,15 +81,9 @@ int run_channels(const options& o) {
     report out(o.json);
     any_store store(o.store, store_access::read_only);
     bool good = true;
-    std::size_t count = 0;
-    for (const record_kind kind : {record_kind::client_channel, record_kind::server_channel}) {
-        std::vector<txid> ids;
-        if (!store.list(kind, [&](const record_id& id) { ids.push_back(id.channel); }))
-            throw run_error{"--store: " + store.last_error()};
-        for (const txid& id : ids) good = show(store, kind, id, out) && good;
-        count += ids.size();
-    }
-    if (count == 0) out.say("no channels");
+    const auto all = need_stored(list_channels(store), store);
+    for (const auto& [role, id] : all) good = show(store, role, id, out) && good;
+    if (all.empty()) out.say("no channels");
     return good ? exit_done : exit_failed;
 }
 

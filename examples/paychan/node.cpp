@@ -1,70 +1,19 @@
 #include "node.hpp"
 
-#include <boost/asio/steady_timer.hpp>
-#include <csignal>
-
 namespace tool {
-
-using namespace paychan;
-
-namespace {
-
-/// A store that is away may be there later; what is damaged stays so.
-[[noreturn]] void throw_store(const error& e, const std::string& why) {
-    if (e.code == errc::store_failed) throw store_away{{"--store: " + why}};
-    throw run_error{"--store: " + why};
-}
-
-/// The names of all records of a kind.  Throws store_away, run_error.
-std::vector<txid> list_all(store_type& store, record_kind kind) {
-    std::vector<txid> ids;
-    if (const auto listed = store.list(kind, [&](const record_id& id) { ids.push_back(id.channel); }); !listed)
-        throw_store(listed.error(), store.last_error());
-    return ids;
-}
-
-}  // namespace
 
 network network_of(const options& o) { return need(parse_network(o.network), "--network " + o.network); }
 
-host_and_port parse_host_and_port(const std::string& text, const char* option) {
-    const auto colon = text.rfind(':');
-    const auto bad = [&] {
-        return usage_error{std::string(option) + " must look like HOST:PORT, for example 127.0.0.1:4242 or [::1]:4242"};
-    };
-    if (colon == std::string::npos || colon == 0 || colon + 1 == text.size()) throw bad();
-    host_and_port out{text.substr(0, colon), 0};
-    if (out.host.starts_with('[') && out.host.ends_with(']')) out.host = out.host.substr(1, out.host.size() - 2);
-    std::uint32_t port = 0;
-    for (const char c : text.substr(colon + 1)) {
-        if (c < '0' || c > '9') throw bad();
-        port = port * 10 + static_cast<std::uint32_t>(c - '0');
-        if (port > 65'535) throw bad();
-    }
-    out.port = static_cast<std::uint16_t>(port);
-    return out;
+asio::host_and_port parse_host_and_port(const std::string& text, const char* option) {
+    if (const auto parsed = asio::parse_host_and_port(text)) return *parsed;
+    throw usage_error{std::string(option) + " must look like HOST:PORT, for example 127.0.0.1:4242 or [::1]:4242"};
 }
 
 std::vector<std::uint8_t> info_of(const std::string& hex, const char* option) {
-    const std::string name(option);
-    if (hex.find_first_not_of("0123456789abcdefABCDEF") != std::string::npos)
-        throw usage_error{name +
-                          " must be hexadecimal digits only, two for each byte, for example 0102ff (without 0x)"};
-    if (hex.size() % 2 != 0)
-        throw usage_error{name + " has an odd number of hexadecimal digits: two make a byte, 0a and not a"};
-    if (hex.size() / 2 > max_info)
-        throw usage_error{name + " has " + std::to_string(hex.size() / 2) + " bytes, more than the " +
-                          std::to_string(max_info) + " that a message has room for: send less, or a hash of it"};
-    std::vector<std::uint8_t> out(hex.size() / 2);
-    (void)need(from_hex(hex, out), name);
-    return out;
-}
-
-std::vector<channel_record> load_all(store_type& store, record_kind kind) {
-    std::vector<channel_record> out;
-    for (const txid& id : list_all(store, kind))
-        if (const auto record = load_record(store, kind, id)) out.push_back(*record);
-    return out;
+    std::string why;
+    const auto bytes = bytes_of_hex(hex, max_info, why);
+    if (!bytes) throw usage_error{option + why};
+    return *bytes;
 }
 
 std::string reserved_text(const wallet_balance& b) {
@@ -73,27 +22,24 @@ std::string reserved_text(const wallet_balance& b) {
 }
 
 node::node(const options& o, report& out, const node_use& use)
-    : out_(out), use_(use), net_(network_of(o)), patience_(o.patience), birthday_(o.birthday), rescan_(o.rescan) {
-    if (o.fee_rate) fixed_rate_ = rate_ = fee_rate{*o.fee_rate};
-    signals_.add(SIGINT);
-    signals_.add(SIGTERM);
-    signals_.async_wait([this](boost::system::error_code ec, int) {
-        if (!ec) stopping_ = true;
-    });
+    : options_(o),
+      out_(out),
+      use_(use),
+      net_(network_of(o)),
+      delivery_(chain_, {.repeats = !use.patient,
+                         .on_news = [this](const auto& a, bytes_view tx) { on_broadcast_news(a, tx); }}) {
+    if (o.fee_rate) rate_ = fee_rate{*o.fee_rate};
     const seed_bytes seed = need(load_seed(o.seed), "--seed " + o.seed + " (make one with `paychan address`)");
-    with_store(
-        [&]() -> result<void> {
-            open_store(o, seed);
-            return {};
-        },
-        {});
+    with_store([&] { return open_store(seed); }, {});
     if (o.chain == "print:") {
         // The median time of the last 11 blocks is about an hour behind the clock; 2 hours are on the safe side.
         median_time_ = clock_.now() + -7'200;
-        print_ = std::make_unique<bitcoind::print_broadcaster>(io_, [this](const txid& id, std::string_view hex) {
+        chain_.emplace<bitcoind::print_broadcaster>(io(), [this](const txid& id, std::string_view hex) {
             out_.event({{"event", "transaction"}, {"txid", text_of(id)}, {"hex", hex}},
                        "broadcast this transaction by other means (" + text_of(id) + "):\n" + std::string(hex));
         });
+        if (use.needs_node != nullptr)
+            throw usage_error{std::string(use.needs_node) + ": --chain rpc:http://USER:PASS@HOST:PORT"};
         return;
     }
     const auto address = need(bitcoind::parse_node_address(o.chain), "--chain");
@@ -107,19 +53,20 @@ node::node(const options& o, report& out, const node_use& use)
     settings.on_progress = [this](std::int32_t height, std::int32_t tip) {
         out_.progress("reading block", static_cast<std::uint64_t>(height), static_cast<std::uint64_t>(tip));
     };
-    backend_ = std::make_unique<bitcoind::backend>(io_, address, settings);
+    chain_.emplace<bitcoind::backend>(io(), address, settings);
 }
 
-void node::open_store(const options& o, const seed_bytes& seed) {
+result<void> node::open_store(const seed_bytes& seed) {
     wallet_.reset();  // of an attempt that got half way
     keys_.reset();
     store_.reset();
-    stored_.emplace(o.store, use_.access);
-    store_.emplace(*stored_, net_, o.export_folder);
+    stored_.emplace(options_.store, use_.access);
+    store_.emplace(*stored_, net_, options_.export_folder);
     keys_.emplace(need_at_run_time(keys_type::open(seed.reveal(), net_, *store_, use_.keys_per_write),
                                    "the store's key counter"));
-    const auto style = o.legacy ? funding_style::legacy : funding_style::segwit;
+    const auto style = options_.legacy ? funding_style::legacy : funding_style::segwit;
     wallet_.emplace(need(seed_wallet::open(seed.reveal(), net_, style, [this] { return keys_->count(); }), "the seed"));
+    return {};
 }
 
 void node::with_store(const std::function<result<void>()>& f, const std::function<void(const error&)>& explain) {
@@ -132,129 +79,66 @@ void node::with_store(const std::function<result<void>()>& f, const std::functio
             return;
         } catch (const store_away& e) {
             if (!use_.waits_for_store) throw;
-            wait_for_store(e.text);
+            if (told_.is_due("store"))
+                out_.error_event({{"event", "store"}, {"status", "away"}, {"explanation", e.text}},
+                                 e.text + "; trying again");
+            run_until([] { return false; }, std::chrono::seconds(1));
+            if (stopping()) throw run_error{"stopped before the store was there"};
         }
     }
 }
 
-void node::wait_for_store(const std::string& why) {
-    if (told_.is_due("store"))
-        out_.error_event({{"event", "store"}, {"status", "away"}, {"explanation", why}}, why + "; trying again");
-    run_until([] { return false; }, std::chrono::seconds(1));
-    if (stopping_) throw run_error{"stopped before the store was there"};
-}
-
 // ---- the chain
-
-void node::broadcast(bytes_view tx) {
-    if (const auto parsed = parse_transaction(tx)) under_way_[parsed->id()].assign(tx.begin(), tx.end());
-    if (print_)
-        print_->broadcast(tx);
-    else
-        backend_->broadcast(tx);
-}
-
-void node::follow(const chain_position& from, std::optional<std::int32_t> first) {
-    if (backend_) backend_->follow(from, first);
-}
-
-chain_position node::position() const { return backend_ ? backend_->position() : chain_position{}; }
-
-void node::begin(std::function<void(const chain_event&)> tell, std::function<std::int32_t()> height,
-                 std::function<bool()> caught_up) {
-    tell_ = std::move(tell);
-    height_ = std::move(height);
-    caught_up_ = std::move(caught_up);
-    if (print_) {
-        print_->start(*this);
-        tell_(chain_tip{0, median_time_});
-    } else {
-        backend_->start(*this);
-    }
-    if (fixed_rate_ || print_) tell_(fee_estimate{rate_});
-    tick();
-}
 
 void node::on_chain(const chain_event& e) {
     // What its operator says counts, not what the node thinks.
-    if (const auto* const estimate = std::get_if<fee_estimate>(&e); estimate && !fixed_rate_) rate_ = estimate->rate;
+    if (const auto* const estimate = std::get_if<fee_estimate>(&e); estimate && !options_.fee_rate)
+        rate_ = estimate->rate;
     const chain_event told = std::holds_alternative<fee_estimate>(e) ? chain_event(fee_estimate{rate_}) : e;
     if (connections_) connections_(told);
     tell_(told);
     match(
         e, [this](const chain_tip& t) { median_time_ = t.median_time; }, [this](const connected_block&) { ++steps_; },
-        [this](const disconnected_blocks&) { ++steps_; }, [this](const passed_blocks& p) { on_passed(p); },
-        [this](const broadcast_answer& a) { on_answer(a); });
+        [this](const disconnected_blocks&) { ++steps_; }, [this](const passed_blocks& p) { on_passed(p); });
+    delivery_.on_chain(e);
 }
 
 bool node::catch_up() {
     // A node that is downloading the chain is behind it; on regtest it says so for as long as its last block is old.
     const auto done = [this] { return caught_up_() && (!syncing_ || net_ == network::regtest); };
     if (use_.patient) return run_until(done);
+    const std::chrono::seconds patience(options_.patience);
     for (std::uint64_t before = steps_;; before = steps_) {
-        if (run_until([&] { return done() || steps_ != before; }, patience_)) {
+        if (run_until([&] { return done() || steps_ != before; }, patience)) {
             if (done()) return true;
             continue;
         }
-        if (!stopping_ && !failed_)
-            fail("unreachable", "there was no progress on the node's chain for " + std::to_string(patience_.count()) +
+        if (!stopping() && !failed_)
+            fail("unreachable", "there was no progress on the node's chain for " + std::to_string(patience.count()) +
                                     " s: see to the node, and run this again");
         return false;
     }
 }
 
 bool node::deliver() {
-    const auto end = std::chrono::steady_clock::now() + patience_;
-    while (true) {
-        const auto now = std::chrono::steady_clock::now();
-        if (!stopping_ && !failed_ && now < end &&
-            run_until([this] { return under_way_.empty(); },
-                      std::chrono::duration_cast<std::chrono::milliseconds>(end - now))) {
-            if (unsent_.empty()) return true;
-            run_until([] { return false; }, std::chrono::seconds(1));
-            for (const auto& [id, tx] : std::map(unsent_)) broadcast(tx);
-            continue;
-        }
-        const std::size_t left = under_way_.size() + unsent_.size();
-        if (!failed_)
-            out_.error("unreachable", std::to_string(left) + " transaction" + (left == 1 ? "" : "s") +
-                                          " did not reach the network: run this again");
-        return false;
-    }
+    const auto delivered = [this] {
+        delivery_.turn(clock_.now());
+        return delivery_.done();
+    };
+    if (!stopping() && !failed_ && run_until(delivered, std::chrono::seconds(options_.patience))) return true;
+    if (!failed_)
+        out_.error("unreachable", std::to_string(delivery_.left()) + " transaction" +
+                                      (delivery_.left() == 1 ? "" : "s") +
+                                      " did not reach the network: run this again");
+    return false;
 }
 
-std::optional<broadcast_outcome> node::outcome_of(const txid& id) const {
-    const auto found = last_outcome_.find(id);
-    if (found == last_outcome_.end()) return std::nullopt;
-    return found->second;
-}
-
-void node::on_answer(const broadcast_answer& a) {
-    broadcast_outcome outcome = a.outcome;
-    const auto sent = under_way_.extract(a.id);
-    // While what it spends has not reached the network, a refusal says nothing about the transaction itself.  Not for
-    // a server, whose monitor builds anew what is refused.
-    if (outcome == broadcast_outcome::refused && !sent.empty() && !use_.patient)
-        if (const auto tx = parse_transaction(bytes_view(sent.mapped())))
-            for (const tx_input& in : tx->inputs())
-                if (outcome_of(in.prevout.id) == broadcast_outcome::unreachable)
-                    outcome = broadcast_outcome::unreachable;
-    const char* const what = outcome == broadcast_outcome::accepted  ? "accepted"
-                             : outcome == broadcast_outcome::refused ? "refused"
-                                                                     : "unreachable";
-    if (outcome != broadcast_outcome::unreachable)
-        unsent_.erase(a.id);
-    else if (!sent.empty() && !use_.patient)  // a monitor that runs repeats its own
-        unsent_[a.id] = sent.mapped();
-    if (last_outcome_.size() > 10'000) last_outcome_.clear();  // strangers can make a server broadcast
-    // Due transactions go out again with every block: only news is reported.
-    const auto [last, first_time] = last_outcome_.try_emplace(a.id, outcome);
-    if (!first_time && last->second == outcome) return;
-    last->second = outcome;
+void node::on_broadcast_news(const broadcast_answer& a, bytes_view transaction) {
+    const std::string what = name_of(a.outcome);
     json o{{"event", "broadcast"}, {"txid", text_of(a.id)}, {"outcome", what}, {"reason", a.words}};
-    if (!sent.empty()) o["hex"] = hex_of(sent.mapped());
+    if (!transaction.empty()) o["hex"] = hex_of(transaction);
     std::string line = "broadcast " + text_of(a.id) + ": " + what;
-    if (outcome != broadcast_outcome::accepted && !a.words.empty()) line += " (" + std::string(a.words) + ")";
+    if (a.outcome != broadcast_outcome::accepted && !a.words.empty()) line += " (" + std::string(a.words) + ")";
     out_.event(o, line);
 }
 
@@ -266,12 +150,7 @@ void node::fail(std::string_view code, const std::string& text) {
 }
 
 bool node::run_until(const std::function<bool()>& done, std::chrono::milliseconds limit) {
-    const auto end = std::chrono::steady_clock::now() + limit;
-    while (!done() && !stopping_ && !failed_ && std::chrono::steady_clock::now() < end) {
-        io_.restart();
-        io_.run_one_for(std::chrono::milliseconds(100));
-        io_.poll();
-    }
+    loop_.run_until([&] { return done() || failed_; }, limit);
     return done();
 }
 
@@ -290,8 +169,8 @@ void node::stop() {
     turning_.reset();
     connections_ = nullptr;
     timer_.cancel();
-    signals_.cancel();
-    if (backend_) backend_->stop();
+    loop_.ignore_signals();
+    if (auto* const backend = chain_.get_if<bitcoind::backend>()) backend->stop();
     if (save_ && !std::exchange(save_, nullptr)())
         (void)told_.is_due("store");  // the next start reads these blocks again
 }
@@ -300,8 +179,8 @@ void node::stop() {
 
 keeper_settings node::keeping() {
     keeper_settings s;
-    s.birthday = birthday_;
-    s.rescan = rescan_;
+    s.birthday = options_.birthday;
+    s.rescan = options_.rescan;
     s.writes = use_.writes;
     s.sees_blocks = !prints();
     s.needs_birthday = !use_.passes_pruned;
@@ -330,8 +209,8 @@ void node::on_problem(std::string_view what, const txid& channel, const error& e
     if (what == "birthday" && e.code == errc::store_failed)
         line = "--birthday is not stored yet, and is needed again until it is: " + there;
     else if (what == "birthday")
-        line = there + (birthday_ || net_ == network::regtest
-                            ? "; going on from block " + std::to_string(birthday_.value_or(0))
+        line = there + (options_.birthday || net_ == network::regtest
+                            ? "; going on from block " + std::to_string(options_.birthday.value_or(0))
                             : "; --birthday HEIGHT mends it, and without it no coins are found");
     out_.error(name(e.code), line);
 }

@@ -10,6 +10,8 @@
 
 namespace tool {
 
+using namespace paychan;  // a program of this library through and through
+
 struct options {
     bool json = false;
 
@@ -42,28 +44,19 @@ struct options {
     std::int64_t max_first_payment = 10'000;  ///< [satoshi]
     std::uint64_t window = 86'340;            ///< [s]
     bool settle = false;
-    bool new_channel = false;  ///< although a stored one could be resumed
-    std::string info;          ///< hex, sent with every payment
+    bool new_channel = false;      ///< although a stored one could be resumed
+    std::string info;              ///< hex, sent with every payment
+    std::string export_folder;     ///< for the files of channels
+    std::string version = "2or1";  ///< of the protocol: 1, 2 or 2or1; demo has it too
 
-    std::string export_folder;  ///< for the files of channels
-
-    // watch
-    bool until_idle = false;
-
-    // export, import
-    std::vector<std::string> channels;  ///< txids
-    std::vector<std::string> files;
-
-    // pay, demo
-    std::string version = "2or1";  ///< of the protocol: 1, 2 or 2or1
-
-    // sweep, export
-    std::string to;  ///< address; folder
-
-    // settle, refund, address, demo, export
-    bool all = false;
-    bool early = false;
-    bool legacy = false;
+    // the others
+    bool until_idle = false;            ///< watch
+    std::vector<std::string> channels;  ///< export: txids
+    std::vector<std::string> files;     ///< import
+    std::string to;                     ///< sweep: address; export: folder
+    bool all = false;                   ///< settle, export
+    bool early = false;                 ///< refund
+    bool legacy = false;                ///< address, pay: P2PKH
     std::uint32_t address_index = 0;
 };
 

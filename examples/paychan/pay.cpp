@@ -1,14 +1,12 @@
 // paychan pay: open a channel, make payments, and settle if asked to.
-#include "channel_events.hpp"
 #include "node.hpp"
 #include "paychan/asio/tcp_client.hpp"
+#include "paychan/channel/resumable.hpp"
 #include "paychan/client_monitor.hpp"
 #include "paychan/protobuf/codec.hpp"
 #include "versions.hpp"
 
 namespace tool {
-
-using namespace paychan;
 
 namespace {
 
@@ -23,26 +21,17 @@ struct pay_events {
     std::string last_info{};  // of an ack
 
     void on_event(const event& e) {
-        switch (e.kind) {
-            case event_kind::error:
-                // What is short is told by run_pay, which knows more about it.
-                if (e.problem.code == errc::insufficient_funds || std::exchange(failed, true)) return;
-                return report_event(out, e, 0, advice(e.problem.code));
-            case event_kind::opened: return on_opened(e);
-            case event_kind::acked:
-                // People are told when it changes.
-                if (std::string info = hex_of(e.data); std::exchange(last_info, info) != info || out.as_json())
-                    report_event(out, e);
-                return;
-            case event_kind::settled: settled = true; [[fallthrough]];
-            case event_kind::stored:
-            case event_kind::payment:
-            case event_kind::closed:
-            case event_kind::refunding:
-            case event_kind::confirmed:
-            case event_kind::double_spent:
-            case event_kind::buried: return report_event(out, e);
+        if (e.kind == event_kind::opened) return on_opened(e);
+        if (e.kind == event_kind::error) {
+            // What is short is told by run_pay, which knows more about it.
+            if (e.problem.code == errc::insufficient_funds || std::exchange(failed, true)) return;
+            return report_event(out, e, 0, advice(e.problem.code));
         }
+        settled = settled || e.kind == event_kind::settled;
+        // People are told of an ack's info when it changes.
+        if (e.kind == event_kind::acked)
+            if (std::string info = hex_of(e.data); std::exchange(last_info, info) == info && !out.as_json()) return;
+        report_event(out, e);
     }
 
     void on_opened(const event& e) {
@@ -69,46 +58,25 @@ struct pay_events {
     void failure(const error& e, const std::string& more = {}) {
         if (std::exchange(failed, true)) return;
         const std::string todo = advice(e.code);
-        out.error(name(e.code), std::string(e.text) + more + (todo.empty() ? "" : "; " + todo));
+        out.error(e, {}, more + (todo.empty() ? "" : "; " + todo));
     }
 };
 
-channel_label label_of(const std::string& server) {
-    channel_label label;
-    (void)label.assign(
-        {reinterpret_cast<const std::uint8_t*>(server.data()), std::min(server.size(), channel_label::capacity())});
-    return label;
-}
-
-/// The stored channel with this server that lives longest, of those that can bear what is to be paid and have a version
-/// that is allowed.
+/// The stored channel with this server to go on with.
 /// out  hears of one with another version
 std::optional<txid> resumable(node& n, report* out, const options& o, version_set allowed) {
-    // The server settles 2 hours before the expiry, and the first payments should not come to nothing.
-    constexpr std::int64_t least_life = 7'200 + 1'200;
-    const channel_label label = label_of(o.connect);
-    std::optional<txid> best;
-    std::optional<channel_record> other_version;
-    unix_time longest = n.clock().now() + least_life;
-    for (const channel_record& r : load_all(n.store(), record_kind::client_channel)) {
-        const bool alive = r.stage == channel_stage::open || r.stage == channel_stage::contract_stored;
-        const auto amount = static_cast<std::uint64_t>(o.amount);
-        const bool enough = static_cast<std::uint64_t>(r.change.value) / amount >= o.payments;
-        if (!alive || !enough || r.terms.expiry <= longest || !equal(r.label.view(), label.view())) continue;
-        if (!allowed.has(r.protocol)) {
-            if (r.terms.expiry > n.clock().now() + least_life) other_version = r;
-            continue;
-        }
-        longest = r.terms.expiry;
-        best = r.terms.contract.id;
-    }
-    if (!best && other_version && out != nullptr) {
-        const std::string id = text_of(other_version->terms.contract.id);
-        out->event({{"event", "not_resumed"}, {"channel", id}, {"protocol", other_version->protocol}},
-                   "channel " + id + " could go on, but it has version " + std::to_string(other_version->protocol) +
+    const auto found = find_resumable(
+        need_stored(load_channels(n.store(), channel_role::client), n.store()),
+        {label_of(o.connect), allowed, satoshi{o.amount}, o.payments, n.clock().now() + least_resumed_life});
+    if (found.best) return found.best->terms.contract.id;
+    if (found.other_version && out != nullptr) {
+        const std::string id = text_of(found.other_version->terms.contract.id);
+        const std::int32_t version = found.other_version->protocol;
+        out->event({{"event", "not_resumed"}, {"channel", id}, {"protocol", version}},
+                   "channel " + id + " could go on, but it has version " + std::to_string(version) +
                        ", and --version is " + o.version + ": opening another");
     }
-    return best;
+    return std::nullopt;
 }
 
 /// The file of a channel that was opened without --export-folder, or a newer one.  What cannot be written is told: the
@@ -133,32 +101,20 @@ std::string about_shortage(const wallet_balance& b, const options& o) {
     return out;
 }
 
-/// Runs the loop until an operation completes.  Nothing: stopped by Ctrl-C.
-template <class T, class Start>
-std::optional<result<T>> wait(node& n, Start start) {
-    std::optional<result<T>> done;
-    start([&done](result<T> r) { done = std::move(r); });
-    n.run_until([&] { return done.has_value(); });
-    return done;
-}
-
 /// The payments, one after the other.  False: one failed, and was reported.
 template <class Client>
 bool make_payments(Client& payer, node& n, report& out, pay_events& events, const options& o, bytes_view info) {
     for (std::uint64_t i = 0; i < o.payments; ++i) {
         if (out.as_json()) out.event({{"event", "payment"}, {"number", i + 1}, {"amount", o.amount}}, {});
         const auto acked =
-            wait<asio::receipt>(n, [&](auto done) { payer.async_pay(satoshi{o.amount}, info, std::move(done)); });
+            n.wait_for<asio::receipt>([&](auto done) { payer.async_pay(satoshi{o.amount}, info, std::move(done)); });
         if (!acked) return false;
-        if (!*acked) {
-            if (events.settled)
-                events.failure({errc::wrong_state, "the server settled the channel"},
-                               " after " + std::to_string(i) + " of " + std::to_string(o.payments) +
-                                   " payments: pay the rest over another");
-            else
-                events.failure(acked->error());
-            return false;
-        }
+        if (!*acked && !events.settled) events.failure(acked->error());
+        if (!*acked && events.settled)
+            events.failure({errc::wrong_state, "the server settled the channel"},
+                           " after " + std::to_string(i) + " of " + std::to_string(o.payments) +
+                               " payments: pay the rest over another");
+        if (!*acked) return false;
         out.progress("payment", i + 1, o.payments);
     }
     return true;
@@ -168,11 +124,10 @@ bool make_payments(Client& payer, node& n, report& out, pay_events& events, cons
 
 int run_pay(const options& o) {
     report out(o.json);
-    const host_and_port to = parse_host_and_port(o.connect, "--connect");
+    const auto to = parse_host_and_port(o.connect, "--connect");
     const version_set versions = versions_to_ask(o.version, o.legacy);
     const std::vector<std::uint8_t> info = info_of(o.info, "--info");
-    node n(o, out, {store_access::create});
-    if (n.prints()) throw usage_error{"pay needs a node to find its coins: --chain rpc:http://USER:PASS@HOST:PORT"};
+    node n(o, out, {store_access::create, "pay needs a node to find its coins"});
     // What the server settled while we were away is not to be resumed: the blocks tell.
     ignore_events nobody;
     client_monitor monitor(n.store(), n, nobody);
@@ -197,7 +152,7 @@ int run_pay(const options& o) {
         }
         const bool exported = !events.resuming || o.export_folder.empty() || keep_export(n, out, *events.resuming, o);
         const auto open = [&] {
-            return wait<channel_record>(n, [&](auto done) {
+            return n.wait_for<channel_record>([&](auto done) {
                 if (events.resuming)
                     payer.async_resume(to.host, std::to_string(to.port), *events.resuming, satoshi{o.channel},
                                        std::move(done));
@@ -215,7 +170,8 @@ int run_pay(const options& o) {
         if (opened && *opened) {
             bool good = make_payments(payer, n, out, events, o, info);
             if (good && o.settle && !events.settled) {
-                const auto settled = wait<asio::settlement>(n, [&](auto done) { payer.async_settle(std::move(done)); });
+                const auto settled =
+                    n.wait_for<asio::settlement>([&](auto done) { payer.async_settle(std::move(done)); });
                 good = settled && *settled;
                 if (settled && !*settled) events.failure(settled->error());
             }
@@ -228,10 +184,8 @@ int run_pay(const options& o) {
                         text_of(record.terms.expiry));
             status = good && exported ? exit_done : exit_failed;
         } else if (opened) {
-            const error& e = opened->error();
-            std::string more;
-            if (e.code == errc::insufficient_funds) more = about_shortage(n.wallet().balance(), o);
-            events.failure(e, more);
+            const bool is_short = opened->error().code == errc::insufficient_funds;
+            events.failure(opened->error(), is_short ? about_shortage(n.wallet().balance(), o) : "");
         }
         payer.disconnect();
         n.run_until([&] { return !payer.connected(); }, std::chrono::seconds(3));

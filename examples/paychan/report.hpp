@@ -6,27 +6,13 @@
 #include <string>
 #include <string_view>
 
-#include "paychan/bitcoin/txid.hpp"
-#include "paychan/core/result.hpp"
-#include "paychan/core/satoshi.hpp"
-#include "paychan/core/unix_time.hpp"
+#include "options.hpp"
+#include "paychan/channel/effects.hpp"
+#include "paychan/keeper/text.hpp"
 
 namespace tool {
 
 using json = nlohmann::ordered_json;
-
-/// 1234567 -> "1,234,567 sat".
-[[nodiscard]] std::string text_of(paychan::satoshi amount);
-
-/// "2026-11-21 05:31:00 UTC".
-[[nodiscard]] std::string text_of(paychan::unix_time t);
-
-[[nodiscard]] std::string text_of(const paychan::txid& id);
-[[nodiscard]] std::string hex_of(paychan::bytes_view bytes);
-
-/// A stranger's bytes as text that cannot steer a terminal: what is not printable ASCII becomes \xNN; 200 characters at
-/// the most.
-[[nodiscard]] std::string harmless(paychan::bytes_view bytes);
 
 class report {
 public:
@@ -44,10 +30,12 @@ public:
 
     /// An error: on standard error, or with --json an event.
     void error(std::string_view code, const std::string& explanation);
+    void error(const paychan::error& e, const std::string& before, const std::string& behind = {}) {
+        error(paychan::name(e.code), before + std::string(e.text) + behind);
+    }
 
     /// An error with more to say than that: the object with --json, else the line on standard error.
     void error_event(const json& object, const std::string& line);
-    void error(const paychan::error& e) { error(paychan::name(e.code), std::string(e.text)); }
 
     [[nodiscard]] bool as_json() const { return json_; }
 
@@ -58,5 +46,11 @@ private:
     bool progress_shown_ = false;
     std::chrono::steady_clock::time_point next_progress_{};
 };
+
+/// Reports one event of a driver or a monitor.  Payments are only reported with --json, or when they carry info: people get
+/// a progress line.
+/// protocol  the channel's protocol version, where `opened` should tell it; 0: it should not
+/// advice    what the user may do about an error
+void report_event(report& out, const event& e, std::int32_t protocol = 0, const std::string& advice = {});
 
 }  // namespace tool

@@ -1,14 +1,12 @@
 // paychan serve: take payments over TCP, settle every channel before its expiry, until Ctrl-C.
-#include "channel_events.hpp"
 #include "node.hpp"
 #include "paychan/asio/tcp_server.hpp"
 #include "paychan/keeper/payee.hpp"
+#include "paychan/keeper/settle_after.hpp"
 #include "paychan/protobuf/codec.hpp"
 #include "versions.hpp"
 
 namespace tool {
-
-using namespace paychan;
 
 namespace {
 
@@ -21,72 +19,22 @@ struct serve_events {
     hourly told{};                            // of damaged records: they are looked at again and again
 
     void on_event(const event& e) {
-        const bool damage = e.kind == event_kind::error &&
-                            (e.problem.code == errc::corrupt_record || e.problem.code == errc::unknown_format);
-        if (damage && !told.is_due(text_of(e.channel) + std::string(name(e.problem.code)))) return;
-        report_event(out, e, e.kind == event_kind::opened ? protocol_of(e.channel) : 0);
+        if (e.kind == event_kind::error && is_damage(e.problem) && !told.is_news(e)) return;
+        const auto record = e.kind == event_kind::opened ? load_record(store, record_kind::server_channel, e.channel)
+                                                         : channel_record{};
+        report_event(out, e, record ? record->protocol : 0);
     }
     payment_answer on_payment(const event& e) {
         if (paid) paid(e.channel);
         return payment_answer::ack(ack_info);
     }
-    [[nodiscard]] std::int32_t protocol_of(const txid& channel) {
-        const auto record = load_record(store, record_kind::server_channel, channel);
-        return record ? record->protocol : 0;
-    }
-    [[nodiscard]] bool is_settling(const txid& channel) {
-        const auto record = load_record(store, record_kind::server_channel, channel);
-        return record && record->stage == channel_stage::settling;
-    }
-};
-
-/// --settle-after: counts the payments of each channel, and settles it over its connection when there are enough.
-template <class Side>
-class settle_after {
-public:
-    settle_after(std::uint64_t payments, boost::asio::io_context& io, serve_events& events, Side& side)
-        : payments_(payments), io_(io), events_(events), side_(side) {}
-
-    /// A payment is on disk, and its ack leaves next: the settlement comes after it.
-    void count(const txid& channel) {
-        if (++seen_[channel].payments < payments_) return;
-        boost::asio::post(io_, [this, channel] { settle(channel); });
-    }
-
-private:
-    struct tally {
-        std::uint64_t payments = 0;
-        bool told = false;  // that it could not be settled
-    };
-
-    void settle(const txid& channel) {
-        const auto own = seen_.find(channel);
-        if (own == seen_.end()) return;  // an earlier one has done it
-        // From the store, if the client has gone already and did not ask for it itself; or that says why not.
-        const bool done = side_.settle_attached(channel) || events_.is_settling(channel);
-        const auto settled = done ? result<void>{} : side_.settle(channel);
-        if (settled) {
-            seen_.erase(own);
-        } else if (!std::exchange(own->second.told, true)) {
-            event e{event_kind::error};
-            e.channel = channel;
-            e.problem = settled.error();
-            report_event(events_.out, e, 0, "--settle-after tries it again after the next payment");
-        }
-    }
-
-    std::uint64_t payments_;
-    boost::asio::io_context& io_;
-    serve_events& events_;
-    Side& side_;
-    std::map<txid, tally> seen_;
 };
 
 }  // namespace
 
 int run_serve(const options& o) {
     report out(o.json);
-    const host_and_port at = parse_host_and_port(o.listen, "--listen");
+    const auto at = parse_host_and_port(o.listen, "--listen");
     boost::system::error_code bad;
     const auto address = boost::asio::ip::make_address(at.host, bad);
     if (bad)
@@ -105,8 +53,19 @@ int run_serve(const options& o) {
     node n(o, out, {.access = store_access::create, .patient = true, .keys_per_write = 32, .passes_pruned = true});
     serve_events events{out, n.store(), ack_info};
     payee side(schemes{}, n.store(), n.keys(), n.wallet(), n, n.clock(), events, settings, n.keeping());
-    settle_after settling(o.settle_after, n.io(), events, side);
-    if (o.settle_after > 0) events.paid = [&](const txid& channel) { settling.count(channel); };
+    settle_after settling(o.settle_after, side, n.store());
+    const auto settle = [&](const txid& channel) {
+        const auto settled = settling.settle(channel);
+        if (settled) return;
+        event e{event_kind::error};
+        e.channel = channel;
+        e.problem = settled.error();
+        if (events.told.is_news(e)) report_event(out, e, 0, "--settle-after tries it again after the next payment");
+    };
+    if (o.settle_after > 0)
+        events.paid = [&](const txid& channel) {
+            if (settling.count(channel)) boost::asio::post(n.io(), [&settle, channel] { settle(channel); });
+        };
     n.start(side.keep());
     // A store that has met the chain before takes payments at once.
     if (!side.keep().knows_coins() && !n.catch_up()) return n.stopping() ? exit_done : exit_failed;

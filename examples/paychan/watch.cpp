@@ -1,15 +1,12 @@
 // paychan watch: the custodian.  Settles and refunds what is due with no peer connected, until Ctrl-C.
 #include <set>
 
-#include "channel_events.hpp"
 #include "node.hpp"
 #include "paychan/client_monitor.hpp"
 #include "paychan/server_monitor.hpp"
 #include "versions.hpp"
 
 namespace tool {
-
-using namespace paychan;
 
 namespace {
 
@@ -19,14 +16,11 @@ public:
     watch_events(report& out, store_type& store, record_kind kind) : out_(out), store_(store), kind_(kind) {}
 
     void on_event(const event& e) {
-        if (e.kind == event_kind::error) {
-            // Another process was faster: what is due is looked at again.
-            if (e.problem.code == errc::stale_record) return;
-            if (is_damage(e.problem.code)) damaged_.insert(e.channel);
-            if (!told_.is_due(text_of(e.channel) + std::string(name(e.problem.code)) + std::string(e.problem.text)))
-                return;
-        }
-        report_event(out_, e);
+        const bool failed = e.kind == event_kind::error;
+        // Another process was faster: what is due is looked at again.
+        if (failed && e.problem.code == errc::stale_record) return;
+        if (failed && is_damage(e.problem)) damaged_.insert(e.channel);
+        if (told_.is_news(e)) report_event(out_, e);
     }
 
     /// How many channels the monitor cannot watch, for their records cannot be read.
@@ -39,8 +33,6 @@ public:
     }
 
 private:
-    static bool is_damage(errc code) { return code == errc::corrupt_record || code == errc::unknown_format; }
-
     report& out_;
     store_type& store_;
     record_kind kind_;
@@ -57,9 +49,6 @@ public:
     /// damaged             records that cannot be read
     void tell(std::size_t clients, std::size_t servers, std::size_t damaged, std::optional<unix_time> refund,
               std::optional<unix_time> settlement) {
-        const state now{clients, servers, damaged, refund, settlement};
-        if (told_ == now) return;
-        told_ = now;
         json o{{"event", "watching"}, {"client_channels", clients}, {"server_channels", servers}};
         std::string line = "watching " + std::to_string(clients) + " channels that we pay on and " +
                            std::to_string(servers) + " that we are paid on";
@@ -74,6 +63,7 @@ public:
         };
         due("next_refund", "next refund after ", refund);
         due("next_settlement", "next settlement at ", settlement);
+        if (std::exchange(told_, o) == o) return;
         o["height"] = node_.height();
         o["chain_time"] = node_.median_time().seconds;
         line += "; height " + std::to_string(node_.height()) + ", the chain's time is " + text_of(node_.median_time());
@@ -86,24 +76,20 @@ public:
     }
 
 private:
-    struct state {
-        std::size_t clients = 0, servers = 0, damaged = 0;
-        std::optional<unix_time> refund, settlement;
-        friend bool operator==(const state&, const state&) = default;
-    };
     node& node_;
     report& out_;
-    std::optional<state> told_;
+    json told_;
 };
 
 }  // namespace
 
 int run_watch(const options& o) {
     report out(o.json);
-    node n(o, out, {.patient = true, .waits_for_store = true, .passes_pruned = true});
-    if (n.prints())
-        throw usage_error{
-            "watch needs a node that tells what is in the blocks: --chain rpc:http://USER:PASS@HOST:PORT"};
+    node n(o, out,
+           {.needs_node = "watch needs a node that tells what is in the blocks",
+            .patient = true,
+            .waits_for_store = true,
+            .passes_pruned = true});
     watch_events paying_heard(out, n.store(), record_kind::client_channel);
     watch_events paid_heard(out, n.store(), record_kind::server_channel);
     const server_settings settings;
