@@ -234,6 +234,7 @@ struct monitor_rules {
         w.unknown = out.keep = true;
         return out;
     }
+
     /// As if all blocks had left; but of those that nobody can show any more, what was known counts: see passed_blocks.
     duties operator()(const happened::told_anew&) const {
         duties out;

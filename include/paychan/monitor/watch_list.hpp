@@ -198,7 +198,6 @@ public:
         if (left) return fail(errc::store_failed, "the end of a channel could not be written yet");
         return {};
     }
-    [[nodiscard]] bool saved() const { return unsaved_.empty(); }
 
     /// True when a watch record could not be read, or a channel was imported: only blocks from the beginning on can tell.
     [[nodiscard]] bool is_doubtful() const { return doubtful_; }
@@ -275,7 +274,7 @@ private:
         if (!all && all.error().code == errc::store_failed) return fail(all.error());
         if (!all) {  // a damaged page: what is behind it is lost, and must not hold up what was read
             report({}, all.error());
-            doubtful_ = true;
+            doubtful_ = doubtful_ || kind == kinds.watch;
         }
         if (!all || *all) loading_ = then;
         return {};
