@@ -33,6 +33,7 @@ public:
     [[nodiscard]] result<void> save() { return list_.save(); }
     [[nodiscard]] bool is_doubtful() const { return list_.is_doubtful(); }
     void will_be_told_all() { list_.will_be_told_all(); }
+    void will_be_told_the_rest() { list_.will_be_told_the_rest(); }
     void was_told_all() { list_.was_told_all(); }
     void add(const txid& id) { list_.add(id); }
     void on_event(const event& e) { list_.on_event(e); }
@@ -58,6 +59,11 @@ public:
     [[nodiscard]] std::optional<unix_time> next_expiry() const { return list_.index().first_expiry(); }
     [[nodiscard]] std::int32_t height() const { return list_.height(); }
     [[nodiscard]] unix_time median_time() const { return list_.median_time(); }
+    /// f(const txid&) for each channel that is watched.
+    template <class F>
+    void for_each(F&& f) {
+        list_.index().for_each([&](const auto& e) { f(e.first); });
+    }
     /// Of the keys of those channels that were read.
     [[nodiscard]] key_id highest_key() const { return list_.highest_key(); }
 

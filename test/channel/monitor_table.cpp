@@ -146,6 +146,11 @@ const std::vector<group> table{
         {"unmined"},
         {"mined", "keep watch_coins", "unmined"},
     }},
+    {"told_anew", "complete", {
+        {"unended unmined"},
+        {"unended mined", "keep watch_coins", "facts_unknown"},  // until all have been told
+        {"!unended", "keep watch_coins", "facts_unknown"},
+    }},
     {"told_anew", "end", {
         {"unended"},
         {"spent", "keep watch_coins", "unended not_ended never_offered recorded"},  // blocks that are passed

@@ -405,7 +405,9 @@ TEST_CASE("channels of one role on a damaged page hold up neither the other role
     process p(w);
     p.store.damaged_page = kinds_of(damaged).channel;
     p.run();
-    CHECK((damaged == channel_role::client ? p.payee.size() : p.payer.size()) == 1);
+    // Its watch record names the channel, and its own can be read: no scan is needed for that.
+    CHECK(p.payee.size() == 1);
+    CHECK(p.payer.size() == 1);
     CHECK(p.wallet.balance().confirmed == w.coins());
 }
 

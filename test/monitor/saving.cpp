@@ -347,6 +347,38 @@ TEST_CASE("an end that only a dead process saw does not stay in the store", "[mo
     CHECK(w.server_facts().end_height == 0);
 }
 
+TEST_CASE("a watch record that is read late is believed no further than the others", "[monitor][stored]") {
+    kept w;
+    w.settle_and_mine();
+    w.save();
+    const std::int32_t end = w.chain.height();
+    const memory_store before = w.payee.disk;
+    bool hit = true;
+    for (int n = 0; hit; ++n) {
+        REQUIRE(n < 100);
+        CAPTURE(n);
+        memory_store disk = before;
+        fault_plan plan{call::store_get, fault::fails, n};
+        faulty_store store{plan, disk};
+        chain_follower view(w.chain, w.saved_at + 1);
+        hooked_events told;
+        server_monitor monitor(both_versions{}, store, w.payee.keys, w.payee.wallet, view, told, w.server_settings);
+        monitor.start_at(w.saved_at);
+        while (!monitor.load()) continue;
+        hit = plan.hit;
+        monitor.on_chain(chain_tip{end, w.chain.median_time()});
+        // The settlement's block leaves before the record could be read.
+        monitor.on_chain(disconnected_blocks{end});
+        const bytes32 other{1};
+        const auto empty = w.chain.block_at(end - 1).value();
+        monitor.on_chain(connected_block{end, other, empty.median_time, empty.raw});
+        monitor.tick(w.clock.now());
+        CHECK(monitor.unended() == 1);
+        CHECK_FALSE(monitor.is_doubtful());
+        CHECK(monitor.save());
+    }
+}
+
 TEST_CASE("a block that left while all were read once more takes with it what it did", "[monitor][stored]") {
     const bool running = GENERATE(true, false);
     const bool with_contract = GENERATE(false, true);

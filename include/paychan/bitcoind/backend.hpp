@@ -91,6 +91,7 @@ public:
     /// ChainSource.  Before start() or after, and again at any time.
     void follow(const chain_position& from, std::optional<std::int32_t> first) {
         following_ = true;
+        impossible_.clear();
         walk_.restart(from, first);
         if (reported_ && std::get<0>(*reported_) != node_status::unreachable) reported_.reset();
         if (tell_) look_soon();
@@ -148,13 +149,16 @@ private:
         if (!info) return walk_broke({rpc_failure::bad_answer, 0, std::string(info.error().text)});
         if (info->chain != settings_.chain) return wrong_chain(info->chain);
         right_chain_ = true;
-        wrong_chain_ = false;
+        if (std::exchange(wrong_chain_, false)) reported_.reset();
         downloading_ = info->initial_download;
         for (auto& [id, hex] : std::exchange(held_, {})) send(id, std::move(hex));
         if (info->median_time) tell_all(chain_tip{info->height, *info->median_time});
         if (own != look_) return;
         ask_fee_rate();
-        if (!following_) return look_later();
+        if (!following_) {
+            if (!impossible_.empty()) report(node_status::failed, {}, impossible_);
+            return look_later();
+        }
         walk_began_ = clock::now();
         walk_.advance(*info);
     }
@@ -230,6 +234,7 @@ private:
         look_later();
         // No block can be told any more until follow().  The chain's time is, for refunds that come due by it.
         if (how == walk_end::impossible) following_ = false;
+        if (how == walk_end::impossible) impossible_ = text;
         if (how == walk_end::impossible) report(node_status::failed, {}, text);
         if (how == walk_end::waiting) report(node_status::waiting, {}, text);
         if (how == walk_end::caught_up && downloading_)
@@ -309,6 +314,7 @@ private:
     clock::time_point told_progress_{};
     std::uint64_t look_ = 0;
     bool following_ = false;
+    std::string impossible_;  // why no block can be told any more
     bool downloading_ = false;
     bool right_chain_ = false;
     bool wrong_chain_ = false;

@@ -241,6 +241,8 @@ struct monitor_rules {
         if (w.ended() && !w.lost) w.recorded_height = w.end_height;
         out.keep = out.watch_coins = w.ended() || w.contract_height != 0;
         if (w.ended()) w.offered = watched::never;
+        // What is stored now is true only of blocks that are told: whoever starts before the end is to read them too.
+        w.unknown = w.unknown || out.keep;
         w.contract_height = w.end_height = 0;
         w.lost = w.elsewhere = false;
         return out;

@@ -97,8 +97,13 @@ public:
             if (said.error().code != errc::corrupt_record) return said;
             problem("network", said.error());
         }
-        if (!guard_->known()) PAYCHAN_CHECK(guard_->look_for_contracts());
-        is_new_ = !guard_->known() && !guard_->has_contracts();
+        is_new_ = false;
+        if (!guard_->known()) {
+            const auto looked = guard_->look_for_contracts();
+            if (!looked && looked.error().code == errc::store_failed) return looked;
+            if (!looked) problem("store", looked.error());
+            is_new_ = looked && !guard_->has_contracts();
+        }
         if (settings_.sees_blocks) PAYCHAN_CHECK(find_birthday(net));
         if (settings_.rescan) PAYCHAN_CHECK(forget_chain());
         PAYCHAN_CHECK(find_positions());
@@ -255,7 +260,9 @@ private:
         if (const auto read = in_memory_only_ ? result<void>{} : wallet_.load(store_); !read) {
             if (read.error().code == errc::store_failed) return read;
             problem("wallet", read.error());
-            PAYCHAN_CHECK(forget_coins());
+            const auto forgot = forget_coins();
+            if (!forgot && forgot.error().code == errc::store_failed) return forgot;
+            if (!forgot) wallet_.restart_scan();  // a damaged page: in memory, what is due goes on
         }
         positions_.clear();
         from_.reset();
@@ -342,6 +349,13 @@ private:
         }
         if (!done || !*done) return;
         loaded_ = true;
+        if (std::exchange(by_name_, false))
+            each_monitor([this](auto& m) {
+                constexpr bool client = std::remove_cvref_t<decltype(m)>::role == channel_role::client;
+                m.for_each([this](const txid& id) {
+                    reserve({client ? record_kind::client_contract : record_kind::server_settlement, id});
+                });
+            });
         count_seen_keys();
         const bool lost = birthday_ && !wallet_.usable();  // forgotten, or not written to the end
         if (lost) wallet_.restart_scan();
@@ -364,7 +378,10 @@ private:
                 reader_.read(store_, kind, settings_.load_at_once, memory,
                              [this](const record_id& id, const result<stored_record>& stored) { reserve(id, stored); });
             if (!all && all.error().code == errc::store_failed) return fail(all.error());
-            if (!all) problem("store", all.error());  // a damaged page: what is due does not wait for what is behind it
+            if (!all) {  // a damaged page: what is due does not wait for what is behind it
+                problem("store", all.error());
+                by_name_ = true;
+            }
             if (all && !*all) return false;
         }
         reserved_ = true;
@@ -391,7 +408,7 @@ private:
         unseen_ = !birthday_;
         anew_ = telling_all_ = true;
         height_ = -1;
-        each_monitor([](auto& m) { m.will_be_told_all(); });
+        each_monitor([this](auto& m) { birthday_ ? m.will_be_told_all() : m.will_be_told_the_rest(); });
         begin_at_tip_ = !birthday_ && !tip_;
         if (!begin_at_tip_) chain_.follow({}, birthday_ ? *birthday_ : tip_->height);
     }
@@ -564,6 +581,7 @@ private:
     chain_position saved_;                // as it is in the store
     std::int32_t lowered_ = no_height;    // blocks from here on have left the chain since
     std::vector<record_id> unreserved_;   // transactions that could not be read: with the next look
+    bool by_name_ = false;                // they are read once more, by the names of channels
     bool anew_ = false;                   // positions are to be erased, for all blocks are read again
     bool uneven_ = false;                 // some are higher than the one from which blocks are read
     bool begin_at_tip_ = false;           // as soon as it is known

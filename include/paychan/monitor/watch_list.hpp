@@ -31,7 +31,7 @@ public:
     // ------------------------------------------------------------------------------------------------- reading the store
 
     /// What is stored of blocks up to this one is believed; blocks from the next one on will be told.  Before load().
-    void start_at(std::int32_t height) { height_ = height; }
+    void start_at(std::int32_t height) { height_ = known_ = height; }
 
     /// Reads all stored channels.  Damaged records are told as events, and the others still load.  Fails  store_failed.
     [[nodiscard]] result<void> load() {
@@ -54,7 +54,7 @@ public:
             case loading::facts:
                 PAYCHAN_CHECK(read_some(
                     kinds.watch, most, loading::coins,
-                    [this](const record_id& id, const auto& stored) { take_facts(id.channel, stored, true); }));
+                    [this](const record_id& id, const auto& stored) { take_facts(id.channel, stored, known_); }));
                 if (loading_ == loading::facts) break;
                 erase_left_behind();
                 index_.for_each([this](const item& e) {
@@ -96,7 +96,8 @@ public:
         take_record(id, load_record(store_, kinds.channel, id));
         item* const e = index_.find(id);
         if (e == nullptr) return;
-        if (is_new) read_facts(id);
+        // Another process may have written of blocks that this one is still to be told.
+        if (is_new) read_facts(id, height_);
         watch_coins(id);
     }
 
@@ -120,6 +121,7 @@ public:
             },
             [this](const disconnected_blocks& d) {
                 height_ = std::min(height_, d.from - 1);
+                known_ = std::min(known_, d.from - 1);
                 apply_to_all(d);
             },
             [this](const chain_tip& t) {
@@ -144,9 +146,9 @@ public:
             round_time_ = now;
         }
         if (!behind && !is_half_read() && (tip_height_ >= 0 || has_seen_block_)) index_.caught_up();
-        for (const txid& id : std::exchange(without_facts_, {})) read_facts(id);
+        for (const txid& id : std::exchange(without_facts_, {})) read_facts(id, known_);
         for (const txid& id : std::exchange(without_coins_, {})) watch_coins(id);
-        const happened::look look{now, median_time(), height_, round_, index_.has_caught_up() && !behind, rate};
+        const happened::look look{now, median_time(), height_, round_, index_.has_caught_up(), rate};
         for (const txid& id : index_.due_at(at, height_, round_)) look_at(id, look, carry);
         if (Role == channel_role::server && !is_half_read()) limit_unopened();
     }
@@ -196,6 +198,7 @@ public:
         for (std::size_t at = 0; at < now.size(); at += save_at_once)
             PAYCHAN_CHECK(save_facts(std::span(now).subspan(at, std::min(save_at_once, now.size() - at))));
         if (left) return fail(errc::store_failed, "the end of a channel could not be written yet");
+        if (!without_facts_.empty()) return fail(errc::store_failed, "a channel's watch record could not be read yet");
         return {};
     }
 
@@ -204,7 +207,7 @@ public:
     /// They are told from now on: whether a block that was told before is still on the chain will be seen then,
     void will_be_told_all() {
         doubtful_ = false;
-        height_ = 0;
+        height_ = known_ = 0;
         index_.fell_behind();
         std::vector<txid> known;
         index_.for_each([&](const item& e) {
@@ -212,6 +215,8 @@ public:
         });
         for (const txid& id : known) (void)apply(id, happened::told_anew{});
     }
+    /// or not: nobody knows from which block on,
+    void will_be_told_the_rest() { doubtful_ = false; }
     /// and have been.  Until then a crash leaves the next process as doubtful.
     void was_told_all() {
         std::vector<txid> unknown;
@@ -300,38 +305,41 @@ private:
                                                      record->closing_height, now_});
     }
 
-    void take_facts(const txid& id, const result<stored_record>& stored, bool at_start) {
+    /// known  height up to which they are believed
+    void take_facts(const txid& id, const result<stored_record>& stored, std::int32_t known) {
         item* const e = index_.find(id);
         if (e == nullptr) return left_behind_.push_back(id);  // its record was deleted, or cannot be read
         const auto facts = stored ? read_watch(stored->bytes) : fail(stored.error());
         if (stored) e->second.version = static_cast<std::uint32_t>(stored->version);
         if (facts) {
             doubtful_ = doubtful_ || facts->unknown;
-            if (!index_.apply(*e, happened::facts_read{*facts, height_}).keep) return;
+            if (!index_.apply(*e, happened::facts_read{*facts, known}).keep) return;
             unsaved_.insert(id);
-            if (!at_start) --e->second.version;  // another process wrote it, and may be right: see save_beside_others
+            // Once loaded: another process wrote it, and may be right.  See save_beside_others.
+            if (loading_ != loading::facts) --e->second.version;
             return;
         }
         report_now_and_then(id, facts.error());
         if (facts.error().code == errc::store_failed) return without_facts_.push_back(id);
         // Written anew, for good when the blocks have told it again.
-        if (!stored) (void)store_.erase({kinds.watch, id});
+        if (!stored) damaged_.insert(id);
         if (index_.apply(*e, happened::facts_unreadable{}).keep) unsaved_.insert(id);
         doubtful_ = true;
     }
 
-    void read_facts(const txid& id) {
+    void read_facts(const txid& id, std::int32_t known) {
         std::array<std::uint8_t, watch_buffer::capacity()> memory{};
         const auto stored = store_.get({kinds.watch, id}, memory);
-        if (stored || stored.error().code != errc::not_found) take_facts(id, stored, false);
+        if (stored || stored.error().code != errc::not_found) take_facts(id, stored, known);
     }
 
     [[nodiscard]] result<void> look_for_others() {
         std::vector<txid> fresh;
-        PAYCHAN_CHECK(store_.list(kinds.channel, [&](const record_id& id) {
+        const auto listed = store_.list(kinds.channel, [&](const record_id& id) {
             if (index_.find(id.channel) == nullptr) fresh.push_back(id.channel);
-        }));
-        for (const txid& id : fresh) add(id);
+        });
+        for (const txid& id : fresh) add(id);  // also those that it told before it failed
+        PAYCHAN_CHECK(listed);
         // Contracts that no network has taken are limited, and one that it has taken costs its owner coins.
         std::vector<txid> unbegun;
         index_.for_each([&](const item& e) {
@@ -462,8 +470,9 @@ private:
         carry(id, todo, look);
         // What cannot be deleted now is looked at again with the next tick.
         if (is_half_read()) return;
-        if (todo.forget || (todo.forget_unopened && never_opened(id)) || (todo.forget_unbegun && never_began(id)))
-            forget(id);
+        // Not while its contract may be in a block that is about to be read.
+        const bool unbegun = todo.forget_unbegun && tip_height_ <= height_;
+        if (todo.forget || (todo.forget_unopened && never_opened(id)) || (unbegun && never_began(id))) forget(id);
     }
 
     /// A stranger can have contracts stored as fast as the disk takes them, for each is stored before the network is asked,
@@ -563,6 +572,8 @@ private:
         for (const txid& id : ids) {
             const item* const e = index_.find(id);
             if (e == nullptr) continue;
+            if (damaged_.contains(id)) PAYCHAN_CHECK(store_.erase({kinds.watch, id}));
+            damaged_.erase(id);
             bytes.push_back(write_watch(e->second.state));
             batch.push_back({{kinds.watch, id}, e->second.version + 1, bytes.back().view()});
         }
@@ -617,7 +628,10 @@ private:
     void erase_left_behind() {
         for (const txid& id : std::exchange(left_behind_, {})) {
             const auto record = load_record(store_, kinds.channel, id);
-            if (!record && record.error().code == errc::not_found) (void)store_.erase({kinds.watch, id});
+            if (!record && record.error().code == errc::not_found)
+                (void)store_.erase({kinds.watch, id});
+            else if (record || record.error().code == errc::store_failed)
+                add(id);  // behind a damaged page of channels
         }
     }
 
@@ -650,8 +664,10 @@ private:
     std::vector<txid> left_behind_;    // watch records without a channel
     std::vector<txid> without_coins_;  // by the next tick
     std::vector<txid> without_facts_;  // so too
+    std::set<txid> damaged_;           // whose watch record is erased before it is written
     std::optional<std::uint64_t> foreign_writes_;
     std::int32_t height_ = 0;
+    std::int32_t known_ = 0;  // what was stored before the start is believed up to this block
     std::int32_t tip_height_ = -1;
     std::int32_t round_ = 0;
     std::int32_t round_height_ = watched::never;
