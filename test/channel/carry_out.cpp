@@ -27,7 +27,7 @@ struct deeds {
     void broadcast(bytes_view tx) { done.push_back("broadcast " + hex(tx)); }
     void send(bytes_view frame) { done.push_back("send " + name_of(decoded(owned(frame)))); }
     void close() { done.emplace_back("close"); }
-    void on_event(const event& e) { done.push_back("event " + name_of(e.kind)); }
+    void on_event(const event& e) { done.push_back(std::string("event ") + name_of(e.kind)); }
 };
 
 /// Effects that want everything there is.

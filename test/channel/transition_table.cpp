@@ -72,7 +72,7 @@ std::string in_brief(const result<effects>& done, const Channel& next) {
     for (const wire::message& m : done->send) out += " " + paychan_test::name_of(m);
     if (done->close) out += "; close";
     if (!done->notify.empty()) out += "; tell";
-    for (const event& e : done->notify) out += " " + paychan_test::name_of(e.kind);
+    for (const event& e : done->notify) out += std::string(" ") + paychan_test::name_of(e.kind);
     return out;
 }
 

@@ -40,6 +40,19 @@ std::int32_t kept_once(scene& w) {
     return w.chain.height();
 }
 
+/// The store of processes that were left at different blocks: `who` three below the tip.  Returns its height.
+std::int32_t kept_apart(scene& w, follower who) {
+    process p(w);
+    p.run();
+    const memory_store older = w.disk;
+    w.give(400'000);
+    w.mine(3);
+    p.live();
+    p.check();
+    plant(w.disk, position_id(who), 1, stored_bytes(older, record_kind::chain_position, position_id(who).channel));
+    return w.chain.height() - 3;
+}
+
 void plant_birthday(memory_store& disk, std::int32_t height) {
     plant(disk, position_id(follower::birthday), 1, write_birthday(height));
 }
@@ -139,20 +152,8 @@ TEST_CASE("a wallet without any channel is kept as well", "[keeper]") {
 
 TEST_CASE("of positions that differ the lowest counts", "[keeper]") {
     scene w;
-    memory_store older;
-    {
-        process p(w);
-        p.run();
-        older = w.disk;
-        w.give(400'000);
-        w.mine(3);
-        p.live();
-        p.check();
-    }
-    const std::int32_t low = w.chain.height() - 3;
     const follower who = GENERATE(follower::wallet, follower::client_monitor, follower::server_monitor);
-    const bytes old = stored_bytes(older, record_kind::chain_position, position_id(who).channel);
-    plant(w.disk, position_id(who), 1, old);
+    const std::int32_t low = kept_apart(w, who);
     process p(w);
     p.run();
     CHECK(p.net.followed_at == std::vector{low});
@@ -164,19 +165,7 @@ TEST_CASE("of positions that differ the lowest counts", "[keeper]") {
 
 TEST_CASE("positions that are too high are lowered before what is behind them is read again", "[keeper]") {
     scene w;
-    memory_store older;
-    {
-        process p(w);
-        p.run();
-        older = w.disk;
-        w.give(400'000);
-        w.mine(3);
-        p.live();
-        p.check();
-    }
-    const std::int32_t low = w.chain.height() - 3;
-    plant(w.disk, position_id(follower::client_monitor), 1,
-          stored_bytes(older, record_kind::chain_position, position_id(follower::client_monitor).channel));
+    const std::int32_t low = kept_apart(w, follower::client_monitor);
     {
         process p(w);  // whose node tells nothing before it ends
         REQUIRE(p.k.open(network::regtest));

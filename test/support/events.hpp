@@ -9,23 +9,7 @@
 
 namespace paychan_test {
 
-[[nodiscard]] inline std::string name_of(paychan::event_kind kind) {
-    using paychan::event_kind;
-    switch (kind) {
-        case event_kind::stored: return "stored";
-        case event_kind::opened: return "opened";
-        case event_kind::payment: return "payment";
-        case event_kind::acked: return "acked";
-        case event_kind::settled: return "settled";
-        case event_kind::error: return "error";
-        case event_kind::closed: return "closed";
-        case event_kind::refunding: return "refunding";
-        case event_kind::confirmed: return "confirmed";
-        case event_kind::buried: return "buried";
-        case event_kind::double_spent: return "double_spent";
-    }
-    return "?";
-}
+using paychan::name_of;
 
 struct heard_event {
     paychan::event_kind kind{};
@@ -60,7 +44,7 @@ struct event_log {
     /// "stored payment opened"
     [[nodiscard]] std::string names() const {
         std::string out;
-        for (const heard_event& e : heard) out += (out.empty() ? "" : " ") + name_of(e.kind);
+        for (const heard_event& e : heard) out += std::string(out.empty() ? "" : " ") + name_of(e.kind);
         return out;
     }
 };

@@ -232,10 +232,12 @@ private:
     void walk_ended(walk_end how, std::string_view text) {
         if (how == walk_end::more) return look();
         look_later();
-        // No block can be told any more until follow().  The chain's time is, for refunds that come due by it.
-        if (how == walk_end::impossible) following_ = false;
-        if (how == walk_end::impossible) impossible_ = text;
-        if (how == walk_end::impossible) report(node_status::failed, {}, text);
+        if (how == walk_end::impossible) {
+            // No block can be told any more until follow().  The chain's time is, for refunds that come due by it.
+            following_ = false;
+            impossible_ = text;
+            report(node_status::failed, {}, text);
+        }
         if (how == walk_end::waiting) report(node_status::waiting, {}, text);
         if (how == walk_end::caught_up && downloading_)
             report(node_status::syncing, {}, "the node is still downloading the chain");

@@ -24,6 +24,23 @@ enum class event_kind : std::uint8_t {
                    ///< while that stays; closing = its txid, data = the transaction; total = what is lost
 };
 
+[[nodiscard]] constexpr const char* name_of(event_kind k) {
+    switch (k) {
+        case event_kind::stored: return "stored";
+        case event_kind::opened: return "opened";
+        case event_kind::payment: return "payment";
+        case event_kind::acked: return "acked";
+        case event_kind::settled: return "settled";
+        case event_kind::error: return "error";
+        case event_kind::closed: return "closed";
+        case event_kind::refunding: return "refunding";
+        case event_kind::confirmed: return "confirmed";
+        case event_kind::buried: return "buried";
+        case event_kind::double_spent: return "double_spent";
+    }
+    return "unknown";
+}
+
 struct event {
     event_kind kind{};
     txid channel{};    ///< the contract's txid, zeros before there is one

@@ -6,23 +6,6 @@
 
 namespace paychan {
 
-[[nodiscard]] constexpr const char* name_of(event_kind k) {
-    switch (k) {
-        case event_kind::stored: return "stored";
-        case event_kind::opened: return "opened";
-        case event_kind::payment: return "payment";
-        case event_kind::acked: return "acked";
-        case event_kind::settled: return "settled";
-        case event_kind::error: return "error";
-        case event_kind::closed: return "closed";
-        case event_kind::refunding: return "refunding";
-        case event_kind::confirmed: return "confirmed";
-        case event_kind::buried: return "buried";
-        case event_kind::double_spent: return "double_spent";
-    }
-    return "unknown";
-}
-
 /// The hex of a stranger's info: of 64 bytes at the most.
 [[nodiscard]] inline std::string short_hex(bytes_view info) {
     constexpr std::size_t longest = 64;
