@@ -12,8 +12,8 @@ using namespace paychan_test;
 namespace {
 
 /// A world in which the channel is open.
-struct open_world : world {
-    explicit open_world(std::int32_t version = each_version()) : world(version) {
+struct open_client : world {
+    explicit open_client(std::int32_t version = each_version()) : world(version) {
         REQUIRE(open());
         REQUIRE(c->phase() == client_phase::open);
         frames = payer.transport.sent.size();
@@ -48,7 +48,7 @@ void open_until(world& w, std::string_view last_frame) {
 // ---- Payments
 
 TEST_CASE("a payment's completion hears the amount, the total and the server's bytes, once", "[client]") {
-    open_world w;
+    open_client w;
     outcome o;
     REQUIRE(w.pay(satoshi{5'000}, o));
     CHECK(o.calls == 1);
@@ -70,7 +70,7 @@ TEST_CASE("a payment's completion hears the amount, the total and the server's b
 }
 
 TEST_CASE("a second payment is refused while one awaits its ack, and changes nothing", "[client]") {
-    open_world w;
+    open_client w;
     outcome first, second;
     REQUIRE(w.c->pay(satoshi{5'000}, first.callback()));
     const auto refused = w.c->pay(satoshi{7'000}, second.callback());
@@ -86,7 +86,7 @@ TEST_CASE("a second payment is refused while one awaits its ack, and changes not
 }
 
 TEST_CASE("a payment whose ack never comes is told as lost, once", "[client]") {
-    open_world w;
+    open_client w;
     outcome o;
     REQUIRE(w.c->pay(satoshi{5'000}, o.callback()));
     CHECK(w.c->payment_in_flight());
@@ -111,7 +111,7 @@ TEST_CASE("a payment whose ack never comes is told as lost, once", "[client]") {
 }
 
 TEST_CASE("a channel is open again when the server has acked the last payment, and not before", "[client]") {
-    open_world w;
+    open_client w;
     outcome o;
     REQUIRE(w.c->pay(satoshi{5'000}, o.callback()));
     const auto [lost, extensions] = GENERATE(table<bool, bool>({{true, true}, {true, false}, {false, false}}));
@@ -160,7 +160,7 @@ TEST_CASE("a channel is open again when the server has acked the last payment, a
 }
 
 TEST_CASE("a lost payment that takes all there is is taken when the channel is resumed, and settled", "[client]") {
-    open_world w;
+    open_client w;
     outcome o;
     REQUIRE(w.c->pay(w.c->record().change, o.callback()));
     w.pipe.cut();
@@ -179,7 +179,7 @@ TEST_CASE("a lost payment that takes all there is is taken when the channel is r
 }
 
 TEST_CASE("a connection that is lost while resuming changes nothing", "[client]") {
-    open_world w;
+    open_client w;
     REQUIRE(w.pays(5'000));
     w.restart_as_legacy();
     w.payer.events.heard.clear();
@@ -196,7 +196,7 @@ TEST_CASE("a connection that is lost while resuming changes nothing", "[client]"
 }
 
 TEST_CASE("a payment that the server refuses is told so, with the server's words", "[client]") {
-    open_world w;
+    open_client w;
     outcome o;
     REQUIRE(w.c->pay(satoshi{5'000}, o.callback()));
     const bytes refusal = encoded(wire::error_message{4, as_bytes("no <b>thanks</b>"), {}});
@@ -216,14 +216,14 @@ TEST_CASE("a payment that the server refuses is told so, with the server's words
 }
 
 TEST_CASE("an ERROR with a code that nobody knows is OTHER", "[client]") {
-    open_world w;
+    open_client w;
     // Code 99: the codec drops it, as protobuf does with unknown enum values.
     w.c->on_frame(unhex("080a520408631200"));
     CHECK(w.payer.events.last(event_kind::error).problem.code == errc::other);
 }
 
 TEST_CASE("a CLOSE while a payment is in flight leaves it unknown", "[client]") {
-    open_world w;
+    open_client w;
     outcome o;
     REQUIRE(w.c->pay(satoshi{5'000}, o.callback()));
     w.c->on_frame(encoded(wire::close{}));
@@ -255,7 +255,7 @@ struct payer_in_a_row {
 }  // namespace
 
 TEST_CASE("a completion may pay again from inside", "[client]") {
-    open_world w;
+    open_client w;
     payer_in_a_row p{w, 20};
     REQUIRE(w.c->pay(satoshi{10}, p.callback()));
     w.run();
@@ -285,7 +285,7 @@ TEST_CASE("a listener may pay from inside `opened` and `acked`, and settle", "[c
 }
 
 TEST_CASE("payments that cannot be are refused and change nothing", "[client]") {
-    open_world w;
+    open_client w;
     const auto code_of = [&](std::int64_t amount) {
         const auto r = w.c->pay(satoshi{amount});
         return r ? errc{} : r.error().code;
@@ -309,7 +309,7 @@ TEST_CASE("payments that cannot be are refused and change nothing", "[client]") 
 }
 
 TEST_CASE("a payment that would leave dust gives the dust away, and says so", "[client]") {
-    open_world w;
+    open_client w;
     outcome o;
     REQUIRE(w.pay(satoshi{999'000 - 545}, o));
     REQUIRE(o.told);
@@ -320,7 +320,7 @@ TEST_CASE("a payment that would leave dust gives the dust away, and says so", "[
 
 TEST_CASE("a payment with more bytes of information than a frame holds is refused, and the channel goes on",
           "[client]") {
-    open_world w;
+    open_client w;
     const bytes info(wire::max_frame_size, 'x');
     outcome o;
     const auto refused = w.c->pay(satoshi{100}, o.callback(), info);
@@ -336,7 +336,7 @@ TEST_CASE("a payment with more bytes of information than a frame holds is refuse
 // ---- Failures of policies
 
 TEST_CASE("nothing of a payment leaves when it could not be stored", "[client]") {
-    open_world w;
+    open_client w;
     w.payer.plan = {call::store_put, GENERATE(fault::fails, fault::fails_after), 0, false};
     const bool written = w.payer.plan.how == fault::fails_after;
     outcome o;
@@ -358,7 +358,7 @@ TEST_CASE("nothing of a payment leaves when it could not be stored", "[client]")
 }
 
 TEST_CASE("a key store that cannot sign now costs nothing: the payment can be made again", "[client]") {
-    open_world w;
+    open_client w;
     w.payer.plan = {call::keys_sign, fault::fails, 0, false};
     outcome o;
     CHECK(w.c->pay(satoshi{5'000}, o.callback()).error().code == errc::key_unavailable);
@@ -488,10 +488,10 @@ TEST_CASE("a store that writes one record at a time gets what never changes firs
 // ---- Peers
 
 TEST_CASE("a frame that does not parse ends the client's connection without an ERROR", "[client]") {
-    open_world w;
+    open_client w;
     for (const char* frame : {"", "00", "ffffffff", "0808"}) {
         if (std::string_view(frame) == "0808") continue;  // UPDATE_PAYMENT without its body: a syntax error
-        open_world each;
+        open_client each;
         each.c->on_frame(unhex(frame));
         CHECK(each.sent().empty());
         CHECK(each.payer.transport.closed == 1);
@@ -504,12 +504,12 @@ TEST_CASE("a frame that does not parse ends the client's connection without an E
 
 TEST_CASE("a message without its body or out of order is answered with SYNTAX_ERROR and a text", "[client]") {
     {
-        open_world w;
+        open_client w;
         w.c->on_frame(unhex("0803"));
         CHECK(error_text(w.payer.transport.sent) == "SYNTAX_ERROR: INITIATE has no body");
         CHECK(w.payer.transport.closed == 1);
     }
-    open_world w;
+    open_client w;
     w.c->on_frame(encoded(wire::server_version{1, 0}));
     CHECK(error_text(w.payer.transport.sent) == "SYNTAX_ERROR: this message does not belong here in the conversation");
     CHECK(w.payer.transport.closed == 1);
@@ -674,7 +674,7 @@ TEST_CASE("a client that may use no version does not begin", "[client]") {
 
 TEST_CASE("a channel is resumed with its own version, whichever new ones may have", "[client]") {
     const std::int32_t version = each_version();
-    open_world w(version);
+    open_client w(version);
     REQUIRE(w.pays(5'000));
     const txid id = w.channel();
     w.reconnect();
@@ -698,7 +698,7 @@ TEST_CASE("a channel is resumed with its own version, whichever new ones may hav
 
 TEST_CASE("in the place of a forgotten channel, none is opened with a version that new ones may not have", "[client]") {
     const std::int32_t version = each_version();
-    open_world w(version);
+    open_client w(version);
     const txid id = w.channel();
     w.payee.disk = memory_store{};
     w.reconnect();
@@ -715,7 +715,7 @@ TEST_CASE("in the place of a forgotten channel, none is opened with a version th
 }
 
 TEST_CASE("a program without a channel's version does not resume it, and does not lose it", "[client]") {
-    open_world w(2);
+    open_client w(2);
     const txid id = w.channel();
     w.reconnect();
     recording_transport connection;
@@ -746,7 +746,7 @@ TEST_CASE("a channel that cannot be refunded is not opened", "[client]") {
 }
 
 TEST_CASE("a stored channel is loaded and resumed after a restart", "[client]") {
-    open_world w;
+    open_client w;
     CHECK(w.pays(3'000));
     const txid id = w.channel();
     w.make_client();
@@ -764,7 +764,7 @@ TEST_CASE("a stored channel is loaded and resumed after a restart", "[client]") 
 
 TEST_CASE("a server that forgot the channel is told so, or opens another; the first one's money is not forgotten",
           "[client]") {
-    open_world w;
+    open_client w;
     const txid first = w.channel();
     w.payee.disk = memory_store{};
     w.reconnect();
@@ -785,7 +785,7 @@ TEST_CASE("a server that forgot the channel is told so, or opens another; the fi
 
 TEST_CASE("a client that was offered another channel keeps the old one when the connection breaks before the contract",
           "[client]") {
-    open_world w(1);  // in version 2 the contract is the answer to INITIATE
+    open_client w(1);  // in version 2 the contract is the answer to INITIATE
     REQUIRE(w.pays(5'000));
     const txid first = w.channel();
     const record_buffer before = write_record(w.c->record());
@@ -811,7 +811,7 @@ TEST_CASE("a client that was offered another channel keeps the old one when the 
 }
 
 TEST_CASE("a client of version 2 keeps the old channel when it cannot make the new contract", "[client]") {
-    open_world w(2);
+    open_client w(2);
     REQUIRE(w.pays(5'000));
     const txid first = w.channel();
     const record_buffer before = write_record(w.c->record());
@@ -837,7 +837,7 @@ TEST_CASE("a client of version 2 keeps the old channel when it cannot make the n
 }
 
 TEST_CASE("a settlement ends the channel for good, and the next connection opens another", "[client]") {
-    open_world w;
+    open_client w;
     const txid first = w.channel();
     REQUIRE(w.c->settle());
     CHECK(w.c->pay(satoshi{1}).error().code == errc::wrong_state);
@@ -855,7 +855,7 @@ TEST_CASE("a settlement ends the channel for good, and the next connection opens
 }
 
 TEST_CASE("a settlement of something else ends the connection, and the channel can be resumed", "[client]") {
-    open_world w;
+    open_client w;
     const bytes contract = stored_bytes(w.payer.disk, record_kind::client_contract, w.channel());
     w.c->on_frame(encoded(wire::close{contract}));
     CHECK(w.payer.events.count(event_kind::settled) == 0);
@@ -870,7 +870,7 @@ TEST_CASE("a settlement of something else ends the connection, and the channel c
 }
 
 TEST_CASE("the client's own refund is sent when the chain's time has come", "[client]") {
-    open_world w;
+    open_client w;
     w.reconnect();
     const unix_time expiry = w.c->record().terms.expiry;
     CHECK(w.c->refund(expiry).error().code == errc::not_yet_due);

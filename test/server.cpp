@@ -12,8 +12,8 @@ using namespace paychan_test;
 
 namespace {
 
-struct open_world : world {
-    explicit open_world(std::int32_t version = each_version()) : world(version) {
+struct open_server : world {
+    explicit open_server(std::int32_t version = each_version()) : world(version) {
         REQUIRE(open());
         REQUIRE(s->phase() == server_phase::open);
         frames = payee.transport.sent.size();
@@ -307,7 +307,7 @@ TEST_CASE("a program with one scheme names its version, whatever is allowed", "[
 
 TEST_CASE("a channel is resumed with its own version by who asks for that or for a higher one", "[server]") {
     const std::int32_t version = each_version();
-    open_world w(version);
+    open_server w(version);
     const txid id = w.channel();
     w.server_settings.versions = version_set::only(3 - version);  // of new channels
     const auto answer = [&](std::int32_t major) {
@@ -330,7 +330,7 @@ TEST_CASE("a channel is resumed with its own version by who asks for that or for
 }
 
 TEST_CASE("a version 1 channel is resumed, paid on and settled by a client that asked for 2", "[server]") {
-    open_world w(1);
+    open_server w(1);
     const txid id = w.channel();
     REQUIRE(w.c->pay(satoshi{5'000}));
     const bytes payment = w.payer.transport.sent.back();
@@ -345,7 +345,7 @@ TEST_CASE("a version 1 channel is resumed, paid on and settled by a client that 
 }
 
 TEST_CASE("a channel whose version the program lacks is not resumed, nor is another opened in its place", "[server]") {
-    open_world w(2);
+    open_server w(2);
     const bytes32 hash = display_bytes(w.channel());
     recording_transport connection;
     server older(contracts<multisig_refund>{}, connection, w.clock, w.payee.keys, w.payee.store, w.payee.wallet,
@@ -479,7 +479,7 @@ TEST_CASE("a connection that was lost while the contract was broadcast goes on w
 }
 
 TEST_CASE("the txid of somebody else's contract in a refund reaches no event", "[server]") {
-    open_world victim(1);
+    open_server victim(1);
     const txid theirs = victim.channel();
     world w;
     const auto terms = initiate_of(w);
@@ -509,7 +509,7 @@ TEST_CASE("the txid of somebody else's contract in a refund reaches no event", "
 // ---- A contract that the network refuses after all
 
 TEST_CASE("a contract that is refused while the channel is open ends it: no payment is acked any more", "[server]") {
-    open_world w;
+    open_server w;
     REQUIRE(w.pays(5'000));
     w.payee.events.heard.clear();
     outcome o;
@@ -552,7 +552,7 @@ TEST_CASE("a contract that is refused while the channel is open ends it: no paym
 
 TEST_CASE("an unreachable node, an acceptance or another contract's refusal changes nothing in an open channel",
           "[server]") {
-    open_world w;
+    open_server w;
     w.s->on_broadcast(w.channel(), broadcast_outcome::unreachable);
     w.s->on_broadcast(w.channel(), broadcast_outcome::accepted);
     w.s->on_broadcast(txid{bytes32{9}}, broadcast_outcome::refused);
@@ -596,7 +596,7 @@ TEST_CASE("a contract that cannot be looked up is this side's problem, not the c
 }
 
 TEST_CASE("a refused contract ends the connection also when that cannot be stored", "[server]") {
-    open_world w;
+    open_server w;
     w.payee.plan = {call::store_put, fault::fails, 0, false};
     w.s->on_broadcast(w.channel(), broadcast_outcome::refused);
     CHECK(w.s->phase() == server_phase::ended);
@@ -610,7 +610,7 @@ TEST_CASE("a refused contract ends the connection also when that cannot be store
 // ---- Payments
 
 TEST_CASE("no ack leaves when a payment could not be stored", "[server]") {
-    open_world w;
+    open_server w;
     w.payee.plan = {call::store_put, GENERATE(fault::fails, fault::fails_after), 0, false};
     outcome o;
     REQUIRE(w.pay(satoshi{5'000}, o));
@@ -628,7 +628,7 @@ TEST_CASE("no ack leaves when a payment could not be stored", "[server]") {
 }
 
 TEST_CASE("a repeated frame is acked again and moves nothing", "[server]") {
-    open_world w;
+    open_server w;
     REQUIRE(w.pays(5'000));
     const std::uint64_t version = w.stored().version;
     w.s->on_frame(w.payer.transport.sent.back());
@@ -638,7 +638,7 @@ TEST_CASE("a repeated frame is acked again and moves nothing", "[server]") {
 }
 
 TEST_CASE("a payment's information reaches the application with the amount", "[server]") {
-    open_world w;
+    open_server w;
     outcome o;
     REQUIRE(w.pay(satoshi{5}, o, "order 7"));
     const heard_event e = w.payee.events.last(event_kind::payment);
@@ -648,7 +648,7 @@ TEST_CASE("a payment's information reaches the application with the amount", "[s
 }
 
 TEST_CASE("a bad payment ends the connection, and the channel can be resumed", "[server]") {
-    open_world w;
+    open_server w;
     const channel_record before = w.stored();
     wire::update_payment m;
     m.client_change_value = 990'000;
@@ -663,7 +663,7 @@ TEST_CASE("a bad payment ends the connection, and the channel can be resumed", "
 }
 
 TEST_CASE("payments after the expiry are refused", "[server]") {
-    open_world w;
+    open_server w;
     REQUIRE(w.c->pay(satoshi{5}));
     w.clock.set(w.s->record().terms.expiry);
     w.run();
@@ -677,11 +677,11 @@ TEST_CASE("payments after the expiry are refused", "[server]") {
 namespace {
 
 /// An open channel whose application is asked, and answers later.
-struct held_payment : open_world {
+struct held_payment : open_server {
     outcome o;
 
     explicit held_payment(std::int64_t amount = 5'000, std::int32_t of_version = each_version())
-        : open_world(of_version) {
+        : open_server(of_version) {
         payee.events.asked.clear();
         payee.events.answer = [](const event&) { return payment_answer::hold(); };
         REQUIRE(pay(satoshi{amount}, o));
@@ -736,7 +736,7 @@ TEST_CASE("the application is asked about each payment that moves money, when it
 }
 
 TEST_CASE("an application that is not asked takes every payment", "[server]") {
-    open_world w;
+    open_server w;
     REQUIRE(w.c->pay(satoshi{5'000}));
     const bytes payment = w.payer.transport.sent.back();
     recording_transport connection;
@@ -773,7 +773,7 @@ TEST_CASE("a held payment is on disk, and its ack leaves when the application sa
 
 TEST_CASE("a payment that the application refuses ends the connection with its words, and stays paid", "[server]") {
     const bool later = GENERATE(true, false);
-    open_world w;
+    open_server w;
     w.payee.events.answer = [&](const event&) {
         return later ? payment_answer::hold() : payment_answer::refuse("sold out");
     };
@@ -850,7 +850,7 @@ TEST_CASE("an answer whose bytes do not fit into a frame is told to the applicat
         CHECK(w.o.told);
     }
     SECTION("at once, the connection ends, and the payment stays") {
-        open_world w;
+        open_server w;
         w.payee.events.answer = [&](const event&) { return payment_answer::ack(info); };
         outcome o;
         REQUIRE(w.pay(satoshi{5'000}, o));
@@ -955,7 +955,7 @@ TEST_CASE("a connection that this side ends while a payment waits can be resumed
 }
 
 TEST_CASE("an application is not asked about a payment that could not be stored", "[server]") {
-    open_world w;
+    open_server w;
     w.payee.plan = {call::store_put, GENERATE(fault::fails, fault::fails_after), 0, false};
     outcome o;
     REQUIRE(w.pay(satoshi{5'000}, o));
@@ -964,7 +964,7 @@ TEST_CASE("an application is not asked about a payment that could not be stored"
 }
 
 TEST_CASE("a fault while the ack is written leaves the payment paid, and the connection ended", "[server]") {
-    open_world w;
+    open_server w;
     w.payee.plan = {call::codec_encode, fault::fails, 0, false};
     outcome o;
     REQUIRE(w.pay(satoshi{5'000}, o));
@@ -978,7 +978,7 @@ TEST_CASE("a fault while the ack is written leaves the payment paid, and the con
 }
 
 TEST_CASE("held payments of many connections wait each for its own answer", "[server]") {
-    open_world w;
+    open_server w;
     w.payee.events.answer = [](const event&) { return payment_answer::hold(); };
     REQUIRE(w.c->pay(satoshi{10}));
     w.s->finish(put_all(w.payee.store, w.s->take(w.payer.transport.sent.back())));
@@ -993,7 +993,7 @@ TEST_CASE("held payments of many connections wait each for its own answer", "[se
 }
 
 TEST_CASE("many connections' payments are written in one batch, and acked when that is on disk", "[server]") {
-    open_world a;
+    open_server a;
     // A second channel of another client, on the same disk.
     memory_pipe pipe;
     faulty_transport connection{a.payee.plan, pipe, pipe.second, {}};
@@ -1051,7 +1051,7 @@ TEST_CASE("many connections' payments are written in one batch, and acked when t
 }
 
 TEST_CASE("of two connections on one channel, the one that was left behind cannot ack", "[server]") {
-    open_world w;
+    open_server w;
     memory_pipe pipe;
     faulty_transport connection{w.payee.plan, pipe, pipe.second, {}};
     world::server newer(both_versions{}, connection, w.clock, w.payee.keys, w.payee.store, w.payee.wallet,
@@ -1075,7 +1075,7 @@ TEST_CASE("of two connections on one channel, the one that was left behind canno
 // ---- Ends
 
 TEST_CASE("a channel that is used up is acked, settled and closed with the settlement", "[server]") {
-    open_world w;
+    open_server w;
     outcome o;
     REQUIRE(w.pay(w.c->record().change, o));
     CHECK(o.told);
@@ -1089,7 +1089,7 @@ TEST_CASE("a channel that is used up is acked, settled and closed with the settl
 }
 
 TEST_CASE("the operator settles an open channel once", "[server]") {
-    open_world w;
+    open_server w;
     REQUIRE(w.pays(5'000));
     REQUIRE(w.s->settle());
     CHECK(w.s->settle().error().code == errc::wrong_state);
@@ -1104,7 +1104,7 @@ TEST_CASE("the operator settles an open channel once", "[server]") {
 
 TEST_CASE("who resumes a channel and shows no signature cannot have it settled", "[server]") {
     // A contract's txid is public.
-    open_world w;
+    open_server w;
     REQUIRE(w.pays(5'000));
     const bytes last = w.payer.transport.sent.back();
     const txid id = w.channel();
@@ -1158,7 +1158,7 @@ TEST_CASE("who resumes a channel and shows no signature cannot have it settled",
 }
 
 TEST_CASE("a new channel is settled on CLOSE: its first payment was the proof", "[server]") {
-    open_world w;
+    open_server w;
     w.s->on_frame(encoded(wire::close{}));
     w.payee.follower.deliver(*w.s);
     CHECK(w.sent() == "CLOSE");
@@ -1166,7 +1166,7 @@ TEST_CASE("a new channel is settled on CLOSE: its first payment was the proof", 
 }
 
 TEST_CASE("payments and a second CLOSE are passed over while the server settles", "[server]") {
-    open_world w;
+    open_server w;
     REQUIRE(w.c->pay(satoshi{5}));
     const bytes payment = w.payer.transport.sent.back();
     REQUIRE(w.s->settle());
@@ -1179,7 +1179,7 @@ TEST_CASE("payments and a second CLOSE are passed over while the server settles"
 }
 
 TEST_CASE("a settlement that the network refuses ends the connection; the channel stays to be settled", "[server]") {
-    open_world w;
+    open_server w;
     w.payee.follower.refuse_next("min relay fee not met");
     REQUIRE(w.c->settle());
     w.run();
@@ -1190,7 +1190,7 @@ TEST_CASE("a settlement that the network refuses ends the connection; the channe
 }
 
 TEST_CASE("a settlement that nobody answers is broadcast again when asked to", "[server]") {
-    open_world w;
+    open_server w;
     w.payee.follower.set_node(chain_follower::node::down);
     REQUIRE(w.c->settle());
     w.run();
@@ -1203,7 +1203,7 @@ TEST_CASE("a settlement that nobody answers is broadcast again when asked to", "
 }
 
 TEST_CASE("a settlement that cannot be stored or signed is not broadcast", "[server]") {
-    open_world w;
+    open_server w;
     w.payee.plan = {GENERATE(call::store_put, call::keys_sign, call::wallet_payout), fault::fails, 0, false};
     REQUIRE(w.c->settle());
     w.run();
@@ -1242,7 +1242,7 @@ TEST_CASE("a message without its body or out of order is told so", "[server]") {
 
 TEST_CASE("nothing is sent on a connection that has ended, whatever arrives", "[server]") {
     // It used to send its last frame again for each frame that came.
-    open_world w;
+    open_server w;
     SECTION("after an ERROR") { w.s->on_frame(encoded(wire::channel_open{})); }
     SECTION("after CLOSE") { w.s->close(); }
     SECTION("after the settlement") {
@@ -1265,7 +1265,7 @@ TEST_CASE("nothing is sent on a connection that has ended, whatever arrives", "[
 }
 
 TEST_CASE("a server that stops says CLOSE, and the client resumes elsewhere", "[server]") {
-    open_world w;
+    open_server w;
     REQUIRE(w.pays(5));
     w.s->close();
     w.run();

@@ -9,7 +9,7 @@ using namespace support;
 
 namespace {
 
-const std::string genesis =
+const std::string genesis_block =
     "0100000000000000000000000000000000000000000000000000000000000000000000003ba3edfd7a7b12b27ac72c3e67768f617fc81bc388"
     "8a51"
     "323a9fb8aa4b1e5e4a29ab5f49ffff001d1dac2b7c010100000001000000000000000000000000000000000000000000000000000000000000"
@@ -35,7 +35,7 @@ int walk(bytes_view raw) {
 }  // namespace
 
 TEST_CASE("block reads the genesis block", "[bitcoin][block]") {
-    const bytes raw = unhex(genesis);
+    const bytes raw = unhex(genesis_block);
     auto block = open_block(raw);
     REQUIRE(block.has_value());
     const block_header& h = block->header();
@@ -56,7 +56,7 @@ TEST_CASE("block reads the genesis block", "[bitcoin][block]") {
 }
 
 TEST_CASE("block refuses every prefix, a byte behind, and a count that its bytes cannot hold", "[bitcoin][block]") {
-    const bytes raw = unhex(genesis);
+    const bytes raw = unhex(genesis_block);
     CHECK(walk(raw) == 1);
     for (std::size_t size = 0; size < raw.size(); ++size) {
         const bytes prefix(raw.begin(), raw.begin() + static_cast<std::ptrdiff_t>(size));
@@ -73,7 +73,7 @@ TEST_CASE("block refuses every prefix, a byte behind, and a count that its bytes
 }
 
 TEST_CASE("block walks many transactions, with and without witness", "[bitcoin][block]") {
-    bytes raw = unhex(genesis.substr(0, 2 * block_header_size));
+    bytes raw = unhex(genesis_block.substr(0, 2 * block_header_size));
     std::vector<bytes> all;
     for (const auto& entry : load("channel_transactions.json")) all.push_back(unhex(entry["hex"]));
     REQUIRE(all.size() == 96);

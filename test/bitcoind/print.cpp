@@ -11,7 +11,7 @@ struct outcome {
     txid id;
     broadcast_outcome how;
 };
-struct follower {
+struct throwing_follower {
     static constexpr chain_turn chain_order = chain_turn::others;
     std::vector<outcome> outcomes;
     int throws = 0;  // times that it will
@@ -36,7 +36,7 @@ constexpr std::string_view first_payment =
 
 TEST_CASE("the print chain prints a transaction once and takes it as broadcast each time, later", "[bitcoind]") {
     boost::asio::io_context io;
-    follower f;
+    throwing_follower f;
     std::vector<std::string> printed;
     bitcoind::print_broadcaster chain(io, [&](const txid&, std::string_view hex) { printed.emplace_back(hex); });
 
@@ -58,7 +58,7 @@ TEST_CASE("the print chain prints a transaction once and takes it as broadcast e
 
 TEST_CASE("the print chain refuses what is no transaction", "[bitcoind]") {
     boost::asio::io_context io;
-    follower f;
+    throwing_follower f;
     bitcoind::print_broadcaster chain(io, [](const txid&, std::string_view) { FAIL("printed"); });
     chain.start(f);
     chain.broadcast(std::vector<std::uint8_t>{1, 2, 3});
@@ -69,7 +69,7 @@ TEST_CASE("the print chain refuses what is no transaction", "[bitcoind]") {
 
 TEST_CASE("the print chain tells nobody after its end", "[bitcoind]") {
     boost::asio::io_context io;
-    follower f;
+    throwing_follower f;
     {
         bitcoind::print_broadcaster chain(io, [](const txid&, std::string_view) {});
         chain.start(f);
@@ -81,7 +81,7 @@ TEST_CASE("the print chain tells nobody after its end", "[bitcoind]") {
 
 TEST_CASE("the print chain has no blocks, and tells an answer again that a listener threw at", "[bitcoind]") {
     boost::asio::io_context io;
-    follower before, f;
+    throwing_follower before, f;
     f.throws = 1;
     bitcoind::print_broadcaster chain(io, [](const txid&, std::string_view) {});
     chain.start(before, f);

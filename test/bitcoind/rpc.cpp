@@ -13,12 +13,13 @@ using namespace std::chrono_literals;
 
 namespace {
 
-struct fixture {
+struct called_node {
     boost::asio::io_context io;
     fake::node node;
     rpc_client rpc;
 
-    explicit fixture(fake::node::handler h, rpc_settings s = {}) : node(io, std::move(h)), rpc(io, node.address(), s) {}
+    explicit called_node(fake::node::handler h, rpc_settings s = {})
+        : node(io, std::move(h)), rpc(io, node.address(), s) {}
 
     rpc_result call(const std::string& method = "x", json params = json::array()) {
         std::optional<rpc_result> got;
@@ -54,7 +55,7 @@ fake::reply in_bytes(const fake::reply& whole) {
 TEST_CASE("rpc sends method, parameters and login, and gives the result", "[bitcoind]") {
     std::string head;
     json body;
-    fixture f([&](const fake::request& r) {
+    called_node f([&](const fake::request& r) {
         head = r.head;
         body = r.body;
         return fake::ok(r, {{"answer", 42}});
@@ -69,7 +70,7 @@ TEST_CASE("rpc sends method, parameters and login, and gives the result", "[bitc
 }
 
 TEST_CASE("rpc keeps one connection for many calls and answers them in order", "[bitcoind]") {
-    fixture f([](const fake::request& r) { return fake::ok(r, r.body["params"][0]); });
+    called_node f([](const fake::request& r) { return fake::ok(r, r.body["params"][0]); });
     std::vector<int> got;
     for (int i = 0; i < 50; ++i) f.rpc.call("x", json::array({i}), [&](rpc_result r) { got.push_back(r->get<int>()); });
     REQUIRE(fake::run_until(f.io, [&] { return got.size() == 50; }));
@@ -79,7 +80,7 @@ TEST_CASE("rpc keeps one connection for many calls and answers them in order", "
 
 TEST_CASE("rpc reads the node's error whatever the HTTP status", "[bitcoind]") {
     const unsigned status = GENERATE(200U, 400U, 404U, 500U, 503U);
-    fixture f([&](const fake::request& r) { return fake::error(r, -26, "non-final", status); });
+    called_node f([&](const fake::request& r) { return fake::error(r, -26, "non-final", status); });
     const auto r = f.call();
     REQUIRE_FALSE(r);
     CHECK(r.error().failure == rpc_failure::node_error);
@@ -88,7 +89,7 @@ TEST_CASE("rpc reads the node's error whatever the HTTP status", "[bitcoind]") {
 }
 
 TEST_CASE("rpc says that the node refuses user or password on a 401 without a body", "[bitcoind]") {
-    fixture f([](const fake::request&) {
+    called_node f([](const fake::request&) {
         return raw(
             "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"jsonrpc\"\r\nContent-Length: 0\r\n\r\n",
             true);
@@ -100,14 +101,14 @@ TEST_CASE("rpc says that the node refuses user or password on a 401 without a bo
 }
 
 TEST_CASE("rpc reads an answer that comes byte by byte", "[bitcoind]") {
-    fixture f([](const fake::request& r) { return in_bytes(fake::ok(r, "split")); });
+    called_node f([](const fake::request& r) { return in_bytes(fake::ok(r, "split")); });
     CHECK(f.call().value() == "split");
     CHECK(f.call().value() == "split");
     CHECK(f.node.connections() == 1);
 }
 
 TEST_CASE("rpc reads an answer without a length up to its end, and connects again for the next", "[bitcoind]") {
-    fixture f([](const fake::request& r) {
+    called_node f([](const fake::request& r) {
         return raw("HTTP/1.1 200 OK\r\n\r\n" + json{{"result", 1}, {"id", r.body["id"]}}.dump(), true);
     });
     CHECK(f.call().value() == 1);
@@ -116,7 +117,7 @@ TEST_CASE("rpc reads an answer without a length up to its end, and connects agai
 }
 
 TEST_CASE("rpc reads a chunked answer", "[bitcoind]") {
-    fixture f([](const fake::request& r) {
+    called_node f([](const fake::request& r) {
         const std::string body = json{{"result", 1}, {"id", r.body["id"]}}.dump();
         const std::string first = body.substr(0, 5);
         const std::string second = body.substr(5);
@@ -134,7 +135,7 @@ TEST_CASE("rpc calls anything that is no JSON-RPC answer a bad answer", "[bitcoi
                  R"({"error":"words"})", R"({"result":1,"id":999})", R"({"result":1})",
                  R"({"error":{"code":99999999999,"message":"x"}})", R"({"error":{"code":"-1"}})");
     const unsigned status = GENERATE(200U, 500U);
-    fixture f([&](const fake::request&) { return fake::http(status, body); });
+    called_node f([&](const fake::request&) { return fake::http(status, body); });
     CHECK(f.failure() == rpc_failure::bad_answer);
     f.node.answer_with([](const fake::request& r) { return fake::ok(r, "well"); });
     CHECK(f.call().value() == "well");
@@ -143,12 +144,12 @@ TEST_CASE("rpc calls anything that is no JSON-RPC answer a bad answer", "[bitcoi
 TEST_CASE("rpc calls what is not HTTP a bad answer", "[bitcoind]") {
     const std::string bytes = GENERATE(as<std::string>{}, "SSH-2.0-OpenSSH_9.2\r\n", "HTTP/9.9 200 OK\r\n\r\n",
                                        "HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n", "\x16\x03\x01\x02\r\n\r\n");
-    fixture f([&](const fake::request&) { return raw(bytes, true); });
+    called_node f([&](const fake::request&) { return raw(bytes, true); });
     CHECK(f.failure() == rpc_failure::bad_answer);
 }
 
 TEST_CASE("rpc refuses an answer longer than its bound without reading it", "[bitcoind]") {
-    fixture f(
+    called_node f(
         [](const fake::request& r) {
             if (r.method() == "says") return raw("HTTP/1.1 200 OK\r\nContent-Length: 99999999999999\r\n\r\n");
             if (r.method() == "sends") return raw("HTTP/1.1 200 OK\r\n\r\n" + std::string(4096, ' '), true);
@@ -166,21 +167,21 @@ TEST_CASE("rpc refuses an answer longer than its bound without reading it", "[bi
 
 TEST_CASE("rpc reads an answer of 9 MB", "[bitcoind]") {
     const std::string block(9'000'000, 'a');
-    fixture f([&](const fake::request& r) { return fake::ok(r, block); });
+    called_node f([&](const fake::request& r) { return fake::ok(r, block); });
     CHECK(f.call().value() == block);
 }
 
 TEST_CASE("rpc survives a connection that breaks in the middle of an answer", "[bitcoind]") {
     const std::string bytes =
         GENERATE(as<std::string>{}, "", "HTTP/1.1 2", "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{\"resu");
-    fixture f([&](const fake::request&) { return raw(bytes, true); });
+    called_node f([&](const fake::request&) { return raw(bytes, true); });
     CHECK(f.failure() == rpc_failure::unreachable);
     f.node.answer_with([](const fake::request& r) { return fake::ok(r, 1); });
     CHECK(f.call().value() == 1);
 }
 
 TEST_CASE("rpc does not take bytes after an answer for the next answer", "[bitcoind]") {
-    fixture f([](const fake::request& r) {
+    called_node f([](const fake::request& r) {
         fake::reply out = fake::ok(r, r.body["params"][0]);
         out.pieces[0] += fake::ok(r, "stray").pieces[0];
         return out;
@@ -190,7 +191,7 @@ TEST_CASE("rpc does not take bytes after an answer for the next answer", "[bitco
 }
 
 TEST_CASE("rpc asks again on a new connection when the node closed the kept one", "[bitcoind]") {
-    fixture f([](const fake::request& r) { return fake::ok(r, 1); });
+    called_node f([](const fake::request& r) { return fake::ok(r, 1); });
     CHECK(f.call().value() == 1);
     f.node.hang_up();
     CHECK(f.call().value() == 1);
@@ -198,7 +199,7 @@ TEST_CASE("rpc asks again on a new connection when the node closed the kept one"
 }
 
 TEST_CASE("rpc fails all that waits when the node does not answer in time, and then tries anew", "[bitcoind]") {
-    fixture f([](const fake::request&) { return fake::reply{}; }, {.timeout = 100ms});
+    called_node f([](const fake::request&) { return fake::reply{}; }, {.timeout = 100ms});
     int failed = 0;
     for (int i = 0; i < 5; ++i)
         f.rpc.call("x", json::array(), [&](rpc_result r) {
@@ -212,7 +213,7 @@ TEST_CASE("rpc fails all that waits when the node does not answer in time, and t
 }
 
 TEST_CASE("rpc counts a dribbling answer against the same time limit", "[bitcoind]") {
-    fixture f(
+    called_node f(
         [](const fake::request&) {
             return in_bytes(raw("HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n\r\n" + std::string(1'000'000, ' ')));
         },
@@ -221,7 +222,7 @@ TEST_CASE("rpc counts a dribbling answer against the same time limit", "[bitcoin
 }
 
 TEST_CASE("rpc says unreachable when nothing listens, and recovers when the node is up", "[bitcoind]") {
-    fixture f([](const fake::request& r) { return fake::ok(r, 1); });
+    called_node f([](const fake::request& r) { return fake::ok(r, 1); });
     f.node.down();
     CHECK(f.failure() == rpc_failure::unreachable);
     CHECK(f.failure() == rpc_failure::unreachable);
@@ -230,7 +231,7 @@ TEST_CASE("rpc says unreachable when nothing listens, and recovers when the node
 }
 
 TEST_CASE("rpc tells all that waits of a failure, also when one of them throws", "[bitcoind]") {
-    fixture f([](const fake::request& r) { return fake::ok(r, 1); });
+    called_node f([](const fake::request& r) { return fake::ok(r, 1); });
     f.node.down();
     int failed = 0, thrown = 0;
     for (int i = 0; i < 3; ++i)
@@ -251,7 +252,7 @@ TEST_CASE("rpc tells all that waits of a failure, also when one of them throws",
 }
 
 TEST_CASE("rpc bounds its queue", "[bitcoind]") {
-    fixture f([](const fake::request& r) { return fake::ok(r, 1); }, {.max_queue = 3});
+    called_node f([](const fake::request& r) { return fake::ok(r, 1); }, {.max_queue = 3});
     int answered = 0;
     int refused = 0;
     for (int i = 0; i < 5; ++i)
@@ -264,7 +265,7 @@ TEST_CASE("rpc bounds its queue", "[bitcoind]") {
 }
 
 TEST_CASE("rpc may be called and stopped from inside a completion", "[bitcoind]") {
-    fixture f([](const fake::request& r) { return fake::ok(r, 1); });
+    called_node f([](const fake::request& r) { return fake::ok(r, 1); });
     int answers = 0;
     f.rpc.call("x", json::array(), [&](rpc_result) {
         ++answers;

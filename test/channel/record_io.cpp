@@ -41,14 +41,14 @@ void check_same(const channel_record& a, const channel_record& b) {
 }
 
 /// The bytes with another content, under the checksum that fits them.
-bytes resealed(bytes record, std::size_t at, std::uint8_t value) {
+bytes rewritten(bytes record, std::size_t at, std::uint8_t value) {
     record[at] = value;
     const bytes32 hash = hash256(bytes_view(record).first(record.size() - 4));
     std::copy_n(hash.begin(), 4, record.end() - 4);
     return record;
 }
 
-errc code_of(bytes_view record) {
+errc record_error(bytes_view record) {
     const auto read = read_record(record);
     REQUIRE_FALSE(read);
     return read.error().code;
@@ -112,47 +112,47 @@ TEST_CASE("a record with any one bit flipped is refused", "[channel][record]") {
             damaged[i] = static_cast<std::uint8_t>(damaged[i] ^ (1 << bit));
             INFO("byte " << i << ", bit " << bit);
             // The first byte says which format it is, so that a newer one is called by its name.
-            CHECK(code_of(damaged) == (i == 0 ? errc::unknown_format : errc::corrupt_record));
+            CHECK(record_error(damaged) == (i == 0 ? errc::unknown_format : errc::corrupt_record));
         }
 }
 
 TEST_CASE("a record that is cut off, or longer than it should be, is refused", "[channel][record]") {
     bytes record = owned(write_record(full_record()).view());
     for (std::size_t size = 0; size < record.size(); ++size)
-        CHECK(code_of(bytes_view(record).first(size)) == errc::corrupt_record);
+        CHECK(record_error(bytes_view(record).first(size)) == errc::corrupt_record);
     record.push_back(0);
-    CHECK(code_of(record) == errc::corrupt_record);
+    CHECK(record_error(record) == errc::corrupt_record);
     // Also with a checksum that fits: a byte behind the last field.
     const bytes32 hash = hash256(bytes_view(record).first(record.size() - 4));
     std::copy_n(hash.begin(), 4, record.end() - 4);
-    CHECK(code_of(record) == errc::corrupt_record);
+    CHECK(record_error(record) == errc::corrupt_record);
 }
 
 TEST_CASE("a record of a newer format is named so", "[channel][record]") {
-    const bytes newer = resealed(owned(write_record(full_record()).view()), 0, record_format + 1);
-    CHECK(code_of(newer) == errc::unknown_format);
+    const bytes newer = rewritten(owned(write_record(full_record()).view()), 0, record_format + 1);
+    CHECK(record_error(newer) == errc::unknown_format);
 }
 
 TEST_CASE("a record with values that cannot be is refused, whatever its checksum says", "[channel][record]") {
     channel_record r = full_record();
     const bytes good = owned(write_record(r).view());
-    SECTION("an unknown stage") { CHECK(code_of(resealed(good, 1 + 8 + 4, 5)) == errc::corrupt_record); }
+    SECTION("an unknown stage") { CHECK(record_error(rewritten(good, 1 + 8 + 4, 5)) == errc::corrupt_record); }
     SECTION("a key that is no point of the curve") {
         const std::size_t first_key = 1 + 8 + 4 + 1 + 36 + 8 + 8 + 1;
         REQUIRE((good[first_key] == 2 || good[first_key] == 3));
-        CHECK(code_of(resealed(good, first_key, 5)) == errc::corrupt_record);
+        CHECK(record_error(rewritten(good, first_key, 5)) == errc::corrupt_record);
     }
     SECTION("more change than the contract holds") {
         r.change = {r.terms.value.value + 1};
-        CHECK(code_of(write_record(r).view()) == errc::corrupt_record);
+        CHECK(record_error(write_record(r).view()) == errc::corrupt_record);
     }
     SECTION("a negative amount") {
         r.change = {-1};
-        CHECK(code_of(write_record(r).view()) == errc::corrupt_record);
+        CHECK(record_error(write_record(r).view()) == errc::corrupt_record);
     }
     SECTION("more than 21 million coins") {
         r.terms.value = {max_money.value + 1};
-        CHECK(code_of(write_record(r).view()) == errc::corrupt_record);
+        CHECK(record_error(write_record(r).view()) == errc::corrupt_record);
     }
 }
 
@@ -221,8 +221,8 @@ TEST_CASE("a record that is read without its keys is the same but for them", "[c
         CHECK(refused.error() == read_record(damaged).error());
         CHECK_FALSE(without_keys(r, bytes_view(good).first(i)));
     }
-    CHECK(without_keys(r, resealed(good, 0, record_format + 1)).error().code == errc::unknown_format);
-    CHECK(without_keys(r, resealed(good, 1 + 8 + 4, 5)).error().code == errc::corrupt_record);
+    CHECK(without_keys(r, rewritten(good, 0, record_format + 1)).error().code == errc::unknown_format);
+    CHECK(without_keys(r, rewritten(good, 1 + 8 + 4, 5)).error().code == errc::corrupt_record);
 }
 
 TEST_CASE("a record is not read without its keys under another's name or version", "[channel][record]") {

@@ -15,7 +15,7 @@ using namespace paychan_test;
 
 namespace {
 
-constexpr unix_time now{1'700'000'000};
+constexpr unix_time today{1'700'000'000};
 
 /// A server that has sent INITIATE.
 struct waiting_server {
@@ -27,7 +27,7 @@ struct waiting_server {
     auto environment() {
         static auto find = [](const txid&) -> result<channel_record> { return fail(errc::not_found, "none"); };
         return server_environment<memory_keys, coin_wallet, decltype(find)>{settings, made.server_keys,   wallet, find,
-                                                                            now,      min_relay_fee_rate, {}};
+                                                                            today,    min_relay_fee_rate, {}};
     }
 
     waiting_server() {
@@ -97,7 +97,7 @@ TEST_CASE("a completed refund is the reference's, and spends the contract", "[ch
     channel.record.key = keys.new_key().value();
     channel.session.refund = refund_transaction(recorded.terms);
     const bytes server_signature = unhex(recorded.channel()["refund_server_sig"].get<std::string>());
-    REQUIRE(detail::complete_refund<v1_scheme>(channel, keys, server_signature));
+    REQUIRE(paychan::detail::complete_refund<v1_scheme>(channel, keys, server_signature));
     CHECK(hex(channel.session.refund.view()) == hex(complete));
 
     const auto script = v1_scheme::script_pubkey(recorded.terms);
@@ -120,12 +120,12 @@ TEST_CASE("a server signs a refund that is locked, and no other", "[channel][ref
         CHECK(s.asked_to_sign(r.written()) == "the refund's sequence number disables its lock time");
     }
     SECTION("the lock time is the expiry or later") {
-        const auto expiry = static_cast<std::uint32_t>(s.channel.record.terms.expiry.seconds);
-        for (const std::uint32_t lock : {expiry, expiry + 1, 0xffff'ffffU}) {
+        const auto seconds = static_cast<std::uint32_t>(s.channel.record.terms.expiry.seconds);
+        for (const std::uint32_t lock : {seconds, seconds + 1, 0xffff'ffffU}) {
             r.lock_time = lock;
             CHECK(s.asked_to_sign(r.written()) == "signed");
         }
-        for (const std::uint32_t lock : {expiry - 1, 500'000'000U, 499'999'999U, 800'000U, 0U}) {
+        for (const std::uint32_t lock : {seconds - 1, 500'000'000U, 499'999'999U, 800'000U, 0U}) {
             r.lock_time = lock;
             CHECK(s.asked_to_sign(r.written()) == "the refund has a lock time too soon");
         }

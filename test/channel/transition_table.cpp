@@ -223,7 +223,7 @@ private:
 
 // The messages are good ones of a real conversation, so that what refuses them is the phase.
 template <class Phase>
-struct row {
+struct phase_row {
     Phase phase;
     message_type message;
     std::string_view expected;
@@ -233,8 +233,8 @@ struct row {
         return version == 2 && !in_version_2.empty() ? in_version_2 : expected;
     }
 };
-using client_row = row<client_phase>;
-using server_row = row<server_phase>;
+using client_row = phase_row<client_phase>;
+using server_row = phase_row<server_phase>;
 
 constexpr std::string_view out_of_order = "SYNTAX_ERROR";
 constexpr std::string_view peer_gave_up = "ended; close; tell error";
@@ -526,10 +526,10 @@ static_assert(client_inputs.size() == client_phases, "a row for each phase");
 
 /// Each pair once: with the right number of rows, none is missing then.
 template <class Table>
-constexpr bool in_order(const Table& table) {
-    for (std::size_t i = 0; i < table.size(); ++i)
-        if (static_cast<std::size_t>(table[i].phase) != i / message_types ||
-            static_cast<std::size_t>(table[i].message) != i % message_types + 1)
+constexpr bool in_order(const Table& rows) {
+    for (std::size_t i = 0; i < rows.size(); ++i)
+        if (static_cast<std::size_t>(rows[i].phase) != i / message_types ||
+            static_cast<std::size_t>(rows[i].message) != i % message_types + 1)
             return false;
     return true;
 }
@@ -736,7 +736,7 @@ TEST_CASE("a client with a payment in flight takes one ack for it, also while it
 TEST_CASE("a settlement on CLOSE is stored in every phase that has a contract", "[channel][table]") {
     conversation talk(each_version());
     const bytes settlement = owned(talk.at(server_phase::settling).session.settlement);
-    const auto closing = parse_transaction(settlement).value().id();
+    const auto settled = parse_transaction(settlement).value().id();
     for (const client_phase p :
          {client_phase::contract_sent, client_phase::resuming, client_phase::open, client_phase::settling}) {
         INFO(name_of(p));
@@ -744,7 +744,7 @@ TEST_CASE("a settlement on CLOSE is stored in every phase that has a contract", 
         const auto done = step<schemes>(next, talk.client_env(), wire::close{settlement});
         CHECK(in_brief(done, next) == "ended; persist channel; close; tell settled");
         CHECK(next.record.stage == channel_stage::settling);
-        CHECK(next.record.closing == closing);
+        CHECK(next.record.closing == settled);
     }
     for (const client_phase p : {client_phase::version_sent, client_phase::version_agreed, client_phase::refund_sent}) {
         if (!exists(p, talk.version)) continue;
@@ -889,7 +889,7 @@ TEST_CASE("a CLOSE settles a resumed channel only after a payment of its client"
     server_channel payee = talk.resumed_server();
     REQUIRE(payee.session.phase == server_phase::open);
     const wire::message close = wire::close{};
-    const wire::message last = detail::payment_message(talk.known, {});
+    const wire::message last = paychan::detail::payment_message(talk.known, {});
     SECTION("no payment") {
         CHECK(in_brief(step<schemes>(payee, talk.server_env(), close), payee) == "ended; send CLOSE; close");
         CHECK(same(payee.record, talk.known));
@@ -960,11 +960,11 @@ TEST_CASE("what a peer has only claimed is in no event", "[channel][server]") {
     conversation talk(each_version());
     channel_record claimed = talk.at(server_phase::open).record;
     claimed.stage = channel_stage::none;
-    const event nothing = detail::event_of(event_kind::error, claimed);
+    const event nothing = paychan::detail::event_of(event_kind::error, claimed);
     CHECK(nothing.channel == txid{});
     CHECK(nothing.total == satoshi{0});
     for (const server_phase p : {server_phase::idle, server_phase::initiated, talk.awaits_contract()})
-        CHECK(detail::event_of(event_kind::closed, talk.at(p).record).channel == txid{});
+        CHECK(paychan::detail::event_of(event_kind::closed, talk.at(p).record).channel == txid{});
     claimed.stage = channel_stage::unbacked;
-    CHECK(detail::event_of(event_kind::error, claimed).channel == claimed.terms.contract.id);
+    CHECK(paychan::detail::event_of(event_kind::error, claimed).channel == claimed.terms.contract.id);
 }

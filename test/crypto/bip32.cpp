@@ -22,7 +22,7 @@ struct vector {
     std::vector<node> chain;
 };
 
-const vector vectors[] = {
+const vector bip32_vectors[] = {
     {"000102030405060708090a0b0c0d0e0f",
      {
          {0,
@@ -138,7 +138,7 @@ void check_is(const extended_key& ours, const node& published) {
 }  // namespace
 
 TEST_CASE("keys are derived as BIP32 publishes them", "[bip32]") {
-    for (const auto& v : vectors) {
+    for (const auto& v : bip32_vectors) {
         auto key = master_key(unhex(v.seed));
         REQUIRE(key);
         check_is(*key, v.chain[0]);
@@ -160,7 +160,7 @@ TEST_CASE("a seed is 16 to 64 bytes", "[bip32]") {
 }
 
 TEST_CASE("a key that was moved from derives nothing", "[bip32]") {
-    auto key = master_key(unhex(vectors[0].seed));
+    auto key = master_key(unhex(bip32_vectors[0].seed));
     REQUIRE(key);
     const auto taken = std::move(*key);
     for (const std::uint32_t index : {0U, hardened}) {

@@ -16,7 +16,7 @@ using support::unhex;
 
 namespace {
 
-struct vector {
+struct hash_vector {
     std::string message;
     std::string digest;
 };
@@ -27,7 +27,7 @@ const std::string four_words =
     "abcdefghbcdefghicdefghijdefghijkefghijklfghijklmghijklmnhijklmnoijklmnopjklmnopqklmnopqrlmnopqrsmnopqrstnopqrstu";
 
 // FIPS 180-4 examples (NIST, "SHA256.pdf"), and the one of a million letters.
-const vector sha256_vectors[] = {
+const hash_vector sha256_vectors[] = {
     {"", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"},
     {"abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"},
     {two_blocks, "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"},
@@ -35,7 +35,7 @@ const vector sha256_vectors[] = {
 };
 
 // FIPS 180-4 examples (NIST, "SHA512.pdf").
-const vector sha512_vectors[] = {
+const hash_vector sha512_vectors[] = {
     {"abc",
      "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a"
      "2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f"},
@@ -48,7 +48,7 @@ const vector sha512_vectors[] = {
 };
 
 // Dobbertin, Bosselaers, Preneel: the test values of the RIPEMD-160 page.
-const vector ripemd160_vectors[] = {
+const hash_vector ripemd160_vectors[] = {
     {"", "9c1185a5c5e9fc54612808977ee8f548b2258d31"},
     {"a", "0bdc9d2d256b3ee9daae347be6f4dc835a467ffe"},
     {"abc", "8eb208f7e05d987a9b044a8e98c6b087f15a0bfc"},

@@ -9,20 +9,13 @@
 #include "support.hpp"
 
 using namespace paychan;
-using support::bytes_of;
-using support::hex;
-using support::unhex;
-using support::unhex32;
+using namespace support;
 
 namespace {
 
 // The generator (SEC 2, 2.4.1), which is the public key of the secret key 1.
 const std::string gx = "79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798";
 const std::string gy = "483ada7726a3c4655da4fbfc0e1108a8fd17b448a68554199c47d08ffb10d4b8";
-const std::string order = "fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141";
-const std::string order_minus_1 = "fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364140";
-const std::string zero(64, '0');
-const std::string one = std::string(63, '0') + "1";
 
 secret_key key_of(const std::string& text) {
     auto key = make_secret_key(unhex32(text));

@@ -6,18 +6,9 @@
 #include "support.hpp"
 
 using namespace paychan;
-using support::hex;
-using support::unhex;
+using namespace support;
 
 namespace {
-
-// n, the order of the curve (SEC 2, 2.4.1), its half, and their neighbours.
-const std::string order = "fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141";
-const std::string order_minus_1 = "fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364140";
-const std::string half_order = "7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0";
-const std::string half_order_plus_1 = "7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a1";
-const std::string zero(64, '0');
-const std::string one = std::string(63, '0') + "1";
 
 ecdsa_signature compact(const std::string& r, const std::string& s) {
     ecdsa_signature out;

@@ -1,4 +1,4 @@
-// Hex and text as bytes, for the tests of crypto/.
+// Hex and text as bytes, and the curve's numbers, for the tests of crypto/.
 #pragma once
 
 #include <stdexcept>
@@ -9,6 +9,14 @@
 #include "paychan/core/hex.hpp"
 
 namespace support {
+
+// n, the order of the curve (SEC 2, 2.4.1), its half, and their neighbours.
+inline const std::string order = "fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141";
+inline const std::string order_minus_1 = "fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364140";
+inline const std::string half_order = "7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0";
+inline const std::string half_order_plus_1 = "7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a1";
+inline const std::string zero(64, '0');
+inline const std::string one = std::string(63, '0') + "1";
 
 /// The bytes of a hex text; a typing error in a test ends that test.
 inline std::vector<std::uint8_t> unhex(std::string_view text) {

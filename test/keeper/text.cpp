@@ -13,9 +13,9 @@ TEST_CASE("amounts, times and strangers' bytes as people read them", "[keeper]")
     CHECK(text_of(satoshi{1'234'567}) == "1,234,567 sat");
     CHECK(text_of(satoshi{-123'456}) == "-123,456 sat");
     CHECK(text_of(unix_time{0}) == "1970-01-01 00:00:00 UTC");
-    const std::array<std::uint8_t, 4> bytes{'a', 0x1b, '\\', 0xff};
-    CHECK(hex_of(bytes) == "611b5cff");
-    CHECK(harmless(bytes) == "a\\x1b\\x5c\\xff");
+    const std::array<std::uint8_t, 4> odd{'a', 0x1b, '\\', 0xff};
+    CHECK(hex_of(odd) == "611b5cff");
+    CHECK(harmless(odd) == "a\\x1b\\x5c\\xff");
     CHECK(harmless(std::vector<std::uint8_t>(300, 'x')) == std::string(200, 'x') + "...");
 }
 

@@ -19,8 +19,6 @@ using namespace paychan::testing;
 
 namespace {
 
-const script_buffer to_miner = miner_script();
-
 byte_string from_hex_text(const std::string& text) {
     byte_string out(text.size() / 2);
     REQUIRE(from_hex(text, out));
@@ -46,8 +44,6 @@ std::vector<byte_string> transactions_of(const memory_chain& chain, std::int32_t
     while (walk->left() > 0) out.push_back(copied(walk->next()->bytes()));
     return out;
 }
-
-constexpr satoshi fifty{50 * coin.value};
 
 struct ready_chain : memory_chain {
     /// 110 blocks: the coins of the first 11 can be spent.

@@ -83,6 +83,8 @@ struct channel_keys {
 
 /// The key hash of a key that everyone knows, as P2PKH: where tests mine to.
 inline script_buffer miner_script() { return p2pkh_script(hash160(public_key_of(key_of(99)).view())); }
+inline const script_buffer to_miner = miner_script();
+inline constexpr satoshi fifty{50 * coin.value};  // what a block pays
 
 /// Spends a P2PKH output of key 99.
 inline byte_string spend_mined(const outpoint& coin_to_spend, std::span<const tx_output> out,

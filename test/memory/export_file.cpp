@@ -44,8 +44,6 @@ struct watching_store : memory_store {
     [[nodiscard]] std::string last_error() const { return "the store's own words"; }
 };
 
-unsigned mode_of(const fs::path& path) { return static_cast<unsigned>(fs::status(path).permissions()) & 07777; }
-
 }  // namespace
 
 TEST_CASE("a channel that opens is in a file of its own before the store has it", "[memory][export]") {
@@ -184,12 +182,6 @@ channel_record record_in(const std::string& path, bytes& memory) {
     std::string why;
     memory = load_export(path, why).value();
     return read_export(memory).value().record;
-}
-
-std::set<std::string> names_in(const fs::path& folder) {
-    std::set<std::string> out;
-    for (const auto& f : fs::directory_iterator(folder)) out.insert(f.path().filename().string());
-    return out;
 }
 
 /// A store with both sides of a channel: a node that pays itself, or two whose stores are one database.

@@ -16,9 +16,9 @@ using namespace paychan_test;
 
 namespace {
 
-constexpr auto kind = record_kind::server_channel;
-const record_id a = id_of(kind, 1);
-const record_id b = id_of(kind, 2);
+constexpr auto server_kind = record_kind::server_channel;
+const record_id id_a = id_of(server_kind, 1);
+const record_id id_b = id_of(server_kind, 2);
 
 std::string digits(std::uint8_t n) {
     std::string out;
@@ -29,17 +29,9 @@ std::string digits(std::uint8_t n) {
 const std::string file_a = "4-" + digits(1) + ".record";
 const std::string file_b = "4-" + digits(2) + ".record";
 
-std::set<std::string> names_in(const fs::path& folder) {
-    std::set<std::string> out;
-    for (const auto& f : fs::directory_iterator(folder)) out.insert(f.path().filename().string());
-    return out;
-}
-
 void write_bytes(const std::string& path, const bytes& content) {
     write_file(path, std::string(content.begin(), content.end()));
 }
-
-unsigned mode_of(const fs::path& path) { return static_cast<unsigned>(fs::status(path).permissions()) & 07777; }
 
 }  // namespace
 
@@ -53,21 +45,21 @@ TEST_CASE("file_store keeps everything when it is closed and opened again", "[me
     {
         file_store store(folder.file());
         REQUIRE(store.status());
-        REQUIRE(store.put(a, 1, bytes{1}));
-        REQUIRE(store.put(a, 2, bytes{2}));
-        REQUIRE(store.put(b, 1, {}));
-        REQUIRE(store.put(id_of(kind, 3), 1, {}));
-        REQUIRE(store.erase(id_of(kind, 3)));
+        REQUIRE(store.put(id_a, 1, bytes{1}));
+        REQUIRE(store.put(id_a, 2, bytes{2}));
+        REQUIRE(store.put(id_b, 1, {}));
+        REQUIRE(store.put(id_of(server_kind, 3), 1, {}));
+        REQUIRE(store.erase(id_of(server_kind, 3)));
         CHECK(store.last_error() == folder.file() + ": no error");
     }
     CHECK(names_in(folder.file()) == std::set<std::string>{"paychan.lock", file_a, file_b});
     for (const auto access : {store_access::create, store_access::existing, store_access::read_only}) {
         file_store store(folder.file(), access);
         REQUIRE(store.status());
-        CHECK(fetch(store, a) == found{2, {2}});
-        CHECK(fetch(store, b) == found{1, {}});
-        CHECK(listed(store, kind) == std::set{a, b});
-        CHECK(code_of(store.put(a, 2, {})) ==
+        CHECK(fetch(store, id_a) == found{2, {2}});
+        CHECK(fetch(store, id_b) == found{1, {}});
+        CHECK(listed(store, server_kind) == std::set{id_a, id_b});
+        CHECK(code_of(store.put(id_a, 2, {})) ==
               (access == store_access::read_only ? errc::store_failed : errc::stale_record));
     }
 }
@@ -75,7 +67,7 @@ TEST_CASE("file_store keeps everything when it is closed and opened again", "[me
 TEST_CASE("file_store moves records to files of their own before the batches are too many", "[memory][store]") {
     const temporary_folder folder;
     file_store store(folder.file());
-    for (std::uint64_t v = 1; v <= 80; ++v) REQUIRE(store.put(a, v, bytes{static_cast<std::uint8_t>(v)}));
+    for (std::uint64_t v = 1; v <= 80; ++v) REQUIRE(store.put(id_a, v, bytes{static_cast<std::uint8_t>(v)}));
     CHECK(names_in(folder.file()).size() < 70);
     for (std::uint8_t n = 0; n < 140; ++n) {
         const std::array two{put_request{id_of(record_kind::client_channel, n), 1, {}},
@@ -83,7 +75,7 @@ TEST_CASE("file_store moves records to files of their own before the batches are
         REQUIRE(store.put_many(two));
     }
     CHECK(listed(store, record_kind::client_channel).size() == 140);
-    CHECK(fetch(store, a) == found{80, {80}});
+    CHECK(fetch(store, id_a) == found{80, {80}});
 }
 
 TEST_CASE("file_store makes its folder and files for their owner alone, whatever the umask", "[memory][store]") {
@@ -92,7 +84,7 @@ TEST_CASE("file_store makes its folder and files for their owner alone, whatever
     bool put = false;
     {
         file_store store(folder.file());
-        put = store.put(a, 1, {}).has_value();
+        put = store.put(id_a, 1, {}).has_value();
         CHECK(mode_of(folder.file("store.db/batch-0")) == 0600);
     }
     ::umask(before);
@@ -110,11 +102,11 @@ TEST_CASE("file_store does not make a folder that was asked for as existing", "[
     for (const auto access : {store_access::existing, store_access::read_only}) {
         file_store store(folder.file(), access);
         CHECK(code_of(store.status()) == errc::not_found);
-        CHECK(code_of(store.put(a, 1, {})) == errc::not_found);
-        CHECK(code_of(fetch(store, a)) == errc::not_found);
+        CHECK(code_of(store.put(id_a, 1, {})) == errc::not_found);
+        CHECK(code_of(fetch(store, id_a)) == errc::not_found);
         CHECK(code_of(store.put_many({})) == errc::not_found);
-        CHECK(code_of(store.erase(a)) == errc::not_found);
-        CHECK(code_of(store.list(kind, [](const record_id&) {})) == errc::not_found);
+        CHECK(code_of(store.erase(id_a)) == errc::not_found);
+        CHECK(code_of(store.list(server_kind, [](const record_id&) {})) == errc::not_found);
     }
     CHECK(names_in(folder.path) == before);
 }
@@ -140,9 +132,9 @@ TEST_CASE("file_store reads a record of format 1", "[memory][store]") {
     file.resize(content->size());
     write_bytes(folder.file("store.db/" + file_a), file);
     file_store store(folder.file(), store_access::existing);
-    CHECK(fetch(store, a) == found{7, {10, 11, 12}});
-    REQUIRE(store.put(b, 1, bytes{1}));
-    CHECK(listed(store, kind) == std::set{a, b});
+    CHECK(fetch(store, id_a) == found{7, {10, 11, 12}});
+    REQUIRE(store.put(id_b, 1, bytes{1}));
+    CHECK(listed(store, server_kind) == std::set{id_a, id_b});
 }
 
 TEST_CASE("a file_store of format 1 is read for ever, also after its process was killed", "[memory][store]") {
@@ -165,8 +157,8 @@ TEST_CASE("file_store refuses a damaged record by name, wherever the damage is, 
     const std::string path = folder.file("store.db/" + file_a);
     {
         file_store store(folder.file());
-        REQUIRE(store.put(a, 1, bytes{1, 2, 3}));
-        REQUIRE(store.put(b, 1, bytes{4}));
+        REQUIRE(store.put(id_a, 1, bytes{1, 2, 3}));
+        REQUIRE(store.put(id_b, 1, bytes{4}));
     }
     const bytes whole = read_file(path);
     for (std::size_t i = 0; i < 2 * whole.size(); ++i) {
@@ -179,82 +171,85 @@ TEST_CASE("file_store refuses a damaged record by name, wherever the damage is, 
         write_bytes(path, broken);
         file_store store(folder.file());
         REQUIRE(store.status());
-        CHECK(code_of(fetch(store, a)) == errc::corrupt_record);
+        CHECK(code_of(fetch(store, id_a)) == errc::corrupt_record);
         CHECK(store.last_error().starts_with(path + ": the file "));
-        CHECK(code_of(store.put(a, 6, {})) == errc::corrupt_record);  // what it held may be newer
-        const std::array both{put_request{b, 6, {}}, put_request{a, 6, {}}};
+        CHECK(code_of(store.put(id_a, 6, {})) == errc::corrupt_record);  // what it held may be newer
+        const std::array both{put_request{id_b, 6, {}}, put_request{id_a, 6, {}}};
         CHECK(code_of(store.put_many(both)) == errc::corrupt_record);
-        CHECK(fetch(store, b) == found{1, {4}});
-        CHECK(listed(store, kind) == std::set{a, b});
+        CHECK(fetch(store, id_b) == found{1, {4}});
+        CHECK(listed(store, server_kind) == std::set{id_a, id_b});
     }
     file_store store(folder.file());
-    CHECK(store.put(b, 6, {}));
-    CHECK(store.erase(a));
-    CHECK(code_of(fetch(store, a)) == errc::not_found);
+    CHECK(store.put(id_b, 6, {}));
+    CHECK(store.erase(id_a));
+    CHECK(code_of(fetch(store, id_a)) == errc::not_found);
 }
 
 TEST_CASE("a scan of file_store tells damaged records as errors, and goes on behind them", "[memory][store]") {
     const temporary_folder folder;
-    const record_id c = id_of(kind, 3), d = id_of(kind, 4);
+    const record_id c = id_of(server_kind, 3), d = id_of(server_kind, 4);
     {
         file_store store(folder.file());
-        for (const record_id& id : {a, b, c}) REQUIRE(store.put(id, 1, bytes{7}));
+        for (const record_id& id : {id_a, id_b, c}) REQUIRE(store.put(id, 1, bytes{7}));
     }
     write_file(folder.file("store.db/" + file_b), "half");
     fs::remove(folder.file("store.db/" + file_a));
     fs::create_symlink(folder.file("store.db/" + file_b), folder.file("store.db/" + file_a));
     file_store store(folder.file());
     REQUIRE(store.put(d, 1, bytes{8}));  // still in a batch
-    const scanned_records all{
-        {a, unreadable(errc::corrupt_record)}, {b, unreadable(errc::corrupt_record)}, {c, {1, {7}}}, {d, {1, {8}}}};
+    const scanned_records all{{id_a, unreadable(errc::corrupt_record)},
+                              {id_b, unreadable(errc::corrupt_record)},
+                              {c, {1, {7}}},
+                              {d, {1, {8}}}};
     const auto from = [&](std::ptrdiff_t first) { return scanned_records(all.begin() + first, all.end()); };
-    CHECK(scanned(store, kind) == all);
+    CHECK(scanned(store, server_kind) == all);
     CHECK(store.last_error().starts_with(folder.file("store.db/" + file_b)));
-    CHECK(scanned(store, kind, {}, 1) == scanned_records{all[0]});
-    CHECK(scanned(store, kind, a.channel) == from(1));
-    CHECK(scanned(store, kind, b.channel) == from(2));
-    CHECK(scanned(store, kind, c.channel) == from(3));
-    CHECK(listed(store, kind) == std::set{a, b, c, d});
+    CHECK(scanned(store, server_kind, {}, 1) == scanned_records{all[0]});
+    CHECK(scanned(store, server_kind, id_a.channel) == from(1));
+    CHECK(scanned(store, server_kind, id_b.channel) == from(2));
+    CHECK(scanned(store, server_kind, c.channel) == from(3));
+    CHECK(listed(store, server_kind) == std::set{id_a, id_b, c, d});
 }
 
 TEST_CASE("a scan of file_store tells a damaged record by what a newer batch says of it", "[memory][store]") {
     const temporary_folder folder;
     file_store store(folder.file());
-    REQUIRE(store.put(a, 1, bytes{1}));
+    REQUIRE(store.put(id_a, 1, bytes{1}));
     write_file(folder.file("store.db/" + file_a), "half");
-    REQUIRE(store.put(b, 1, bytes{2}));
-    CHECK(fetch(store, a) == found{1, {1}});
-    CHECK(scanned(store, kind) == scanned_records{{a, {1, {1}}}, {b, {1, {2}}}});
+    REQUIRE(store.put(id_b, 1, bytes{2}));
+    CHECK(fetch(store, id_a) == found{1, {1}});
+    CHECK(scanned(store, server_kind) == scanned_records{{id_a, {1, {1}}}, {id_b, {1, {2}}}});
 }
 
 TEST_CASE("a scan of file_store tells a file that may not be read as an error, and goes on behind it",
           "[memory][store]") {
     const temporary_folder folder;
-    const record_id c = id_of(kind, 3);
+    const record_id c = id_of(server_kind, 3);
     {
         file_store store(folder.path.string());
-        for (const record_id& id : {a, b, c}) REQUIRE(store.put(id, 1, bytes{7}));
+        for (const record_id& id : {id_a, id_b, c}) REQUIRE(store.put(id, 1, bytes{7}));
     }
     fs::permissions(folder.file(file_b), fs::perms::none);
     const without_privileges now(folder.path);
     file_store store(folder.path.string());
-    CHECK(code_of(fetch(store, b)) == errc::store_failed);
-    const scanned_records all{{a, {1, {7}}}, {b, unreadable(errc::store_failed)}, {c, {1, {7}}}};
-    CHECK(scanned(store, kind) == all);
+    CHECK(code_of(fetch(store, id_b)) == errc::store_failed);
+    const scanned_records all{{id_a, {1, {7}}}, {id_b, unreadable(errc::store_failed)}, {c, {1, {7}}}};
+    CHECK(scanned(store, server_kind) == all);
     CHECK(store.last_error().starts_with(folder.file(file_b) + ": the file cannot be opened"));
-    CHECK(scanned(store, kind, {}, 2) == scanned_records{all[0], all[1]});
-    CHECK(scanned(store, kind, b.channel) == scanned_records{all[2]});
+    CHECK(scanned(store, server_kind, {}, 2) == scanned_records{all[0], all[1]});
+    CHECK(scanned(store, server_kind, id_b.channel) == scanned_records{all[2]});
 }
 
 TEST_CASE("a scan of file_store fails where the folder cannot be read", "[memory][store]") {
     const temporary_folder folder;
     file_store store(folder.path.string());
-    REQUIRE(store.put(a, 1, bytes{7}));
+    REQUIRE(store.put(id_a, 1, bytes{7}));
     fs::permissions(folder.path, fs::perms::none);
     {
         const without_privileges now(folder.path);
-        CHECK(code_of(store.scan(kind, {}, [](const record_id&, const result<stored_record>&) { return true; })) ==
-              errc::store_failed);
+        CHECK(code_of(store.scan(server_kind, {}, [](const record_id&, const result<stored_record>&) {
+                  return true;
+              })) == errc::store_failed);
     }
     fs::permissions(folder.path, fs::perms::owner_all);
 }
@@ -263,14 +258,14 @@ TEST_CASE("nobody but file_store itself writes while it is open", "[memory][stor
     const temporary_folder folder;
     file_store store(folder.file());
     const auto before = store.foreign_writes();
-    REQUIRE(store.put(a, 1, {}));
+    REQUIRE(store.put(id_a, 1, {}));
     CHECK(store.foreign_writes() == before);
 }
 
 TEST_CASE("file_store refuses what stands under a record's name and is not that record", "[memory][store]") {
     const temporary_folder folder;
     const std::string path = folder.file("store.db/" + file_a);
-    { REQUIRE(file_store(folder.file()).put(b, 1, bytes{4})); }
+    { REQUIRE(file_store(folder.file()).put(id_b, 1, bytes{4})); }
     errc expected = errc::corrupt_record;
     std::string words;
     SECTION("another record") {
@@ -300,11 +295,11 @@ TEST_CASE("file_store refuses what stands under a record's name and is not that 
     }
     file_store store(folder.file());
     REQUIRE(store.status());
-    CHECK(code_of(fetch(store, a)) == expected);
+    CHECK(code_of(fetch(store, id_a)) == expected);
     CHECK(store.last_error() == path + ": " + words);
-    CHECK(code_of(store.put(a, 9, {})) == expected);
-    CHECK(fetch(store, b) == found{1, {4}});
-    CHECK(scanned(store, kind) == scanned_records{{a, unreadable(expected)}, {b, {1, {4}}}});
+    CHECK(code_of(store.put(id_a, 9, {})) == expected);
+    CHECK(fetch(store, id_b) == found{1, {4}});
+    CHECK(scanned(store, server_kind) == scanned_records{{id_a, unreadable(expected)}, {id_b, {1, {4}}}});
     CHECK(store.last_error() == path + ": " + words);
 }
 
@@ -312,7 +307,7 @@ TEST_CASE("file_store does not open with a damaged batch, since what it held is 
     const temporary_folder folder;
     child writer([&](int channel) {
         file_store store(folder.file());
-        if (!store.put(a, 1, bytes{1}) || !store.put(a, 2, bytes{2})) ::_exit(1);
+        if (!store.put(id_a, 1, bytes{1}) || !store.put(id_a, 2, bytes{2})) ::_exit(1);
         tell(channel, 'd');
         ::kill(::getpid(), SIGKILL);
     });
@@ -327,11 +322,11 @@ TEST_CASE("file_store does not open with a damaged batch, since what it held is 
         file_store store(folder.file());
         CHECK(code_of(store.status()) == errc::corrupt_record);
         CHECK(store.last_error().starts_with(path + ": the file "));
-        CHECK(code_of(store.put(a, 3, {})) == errc::corrupt_record);
+        CHECK(code_of(store.put(id_a, 3, {})) == errc::corrupt_record);
     }
     write_bytes(path, whole);
     file_store store(folder.file());
-    CHECK(fetch(store, a) == found{2, {2}});
+    CHECK(fetch(store, id_a) == found{2, {2}});
 }
 
 TEST_CASE("file_store leaves other programs' files alone, and clears away what a crash left", "[memory][store]") {
@@ -356,8 +351,8 @@ TEST_CASE("file_store leaves other programs' files alone, and clears away what a
     {
         file_store store(folder.file());
         REQUIRE(store.status());
-        CHECK(listed(store, kind).empty());
-        CHECK(store.put(a, 1, bytes{1}));
+        CHECK(listed(store, server_kind).empty());
+        CHECK(store.put(id_a, 1, bytes{1}));
     }
     auto expected = others;
     expected.insert({"paychan.lock", file_a, "folder"});
@@ -385,7 +380,7 @@ TEST_CASE("file_store refuses a folder whose lock is not its own, by name, and l
         file_store store(folder.file(), access);
         CHECK(code_of(store.status()) == errc::unknown_format);
         CHECK(store.last_error() == path + ": " + words);
-        CHECK(code_of(store.put(a, 5, {})) == errc::unknown_format);
+        CHECK(code_of(store.put(id_a, 5, {})) == errc::unknown_format);
     }
     CHECK(read_file(path) == bytes(content.begin(), content.end()));
     CHECK(names_in(folder.file()).size() == 1);
@@ -415,18 +410,18 @@ TEST_CASE("file_store reads a batch whose channel began at a later version, as i
     const temporary_folder folder;
     { REQUIRE(file_store(folder.file()).status()); }
     const bytes content{7};
-    const std::array batch{put_request{a, 7, content}};
+    const std::array batch{put_request{id_a, 7, content}};
     write_bytes(folder.file("store.db/batch-0"), detail::encode_record_file(batch).value());
     file_store store(folder.file());
-    CHECK(fetch(store, a) == found{7, {7}});
-    CHECK(store.put(a, 8, {}));
+    CHECK(fetch(store, id_a) == found{7, {7}});
+    CHECK(store.put(id_a, 8, {}));
 }
 
 TEST_CASE("file_store is used by one process at a time", "[memory][store]") {
     const temporary_folder folder;
     child other([&](int channel) {
         file_store store(folder.file());
-        tell(channel, store.put(a, 1, bytes{1}).has_value());
+        tell(channel, store.put(id_a, 1, bytes{1}).has_value());
         char go = 0;
         (void)!::read(channel, &go, 1);
     });
@@ -435,12 +430,12 @@ TEST_CASE("file_store is used by one process at a time", "[memory][store]") {
         file_store store(folder.file(), access, 20);
         CHECK(code_of(store.status()) == errc::store_failed);
         CHECK(store.last_error() == folder.file("store.db/paychan.lock") + ": another process uses the store");
-        CHECK(code_of(store.put(a, 2, {})) == errc::store_failed);
+        CHECK(code_of(store.put(id_a, 2, {})) == errc::store_failed);
     }
     ::kill(other.pid, SIGKILL);  // its lock dies with it, at once or soon
     file_store store(folder.file(), store_access::existing, 60'000);
-    CHECK(fetch(store, a) == found{1, {1}});
-    CHECK(store.put(a, 2, {}));
+    CHECK(fetch(store, id_a) == found{1, {1}});
+    CHECK(store.put(id_a, 2, {}));
     CHECK(code_of(file_store(folder.file(), store_access::create, 20).status()) == errc::store_failed);
 }
 
@@ -448,7 +443,7 @@ TEST_CASE("file_store is read by several processes at a time, which write nothin
     const temporary_folder folder;
     child writer([&](int channel) {
         file_store store(folder.file());
-        if (!store.put(a, 1, bytes{1}) || !store.put(b, 1, bytes{2})) ::_exit(1);
+        if (!store.put(id_a, 1, bytes{1}) || !store.put(id_b, 1, bytes{2})) ::_exit(1);
         tell(channel, 'd');
         ::kill(::getpid(), SIGKILL);
     });
@@ -460,10 +455,10 @@ TEST_CASE("file_store is read by several processes at a time, which write nothin
         file_store first(folder.file(), store_access::read_only);
         file_store second(folder.file(), store_access::read_only);
         for (file_store* store : {&first, &second}) {
-            CHECK(fetch(*store, a) == found{1, {1}});
-            CHECK(listed(*store, kind) == std::set{a, b});
-            CHECK(code_of(store->put(a, 3, {})) == errc::store_failed);
-            CHECK(code_of(store->erase(a)) == errc::store_failed);
+            CHECK(fetch(*store, id_a) == found{1, {1}});
+            CHECK(listed(*store, server_kind) == std::set{id_a, id_b});
+            CHECK(code_of(store->put(id_a, 3, {})) == errc::store_failed);
+            CHECK(code_of(store->erase(id_a)) == errc::store_failed);
             CHECK(store->last_error() == folder.file() + ": the store was opened for reading only");
         }
         CHECK(code_of(file_store(folder.file(), store_access::existing, 20).status()) == errc::store_failed);
@@ -476,7 +471,7 @@ TEST_CASE("file_store stops when its folder or lock is deleted or moved, since n
     const temporary_folder folder;
     const std::string other = folder.file("other");
     file_store store(folder.file());
-    REQUIRE(store.put(a, 1, {}));
+    REQUIRE(store.put(id_a, 1, {}));
     SECTION("folder deleted") { fs::remove_all(folder.file()); }
     SECTION("folder moved") { fs::rename(folder.file(), other); }
     SECTION("folder replaced") {
@@ -486,12 +481,12 @@ TEST_CASE("file_store stops when its folder or lock is deleted or moved, since n
     SECTION("lock deleted") { fs::remove(folder.file("store.db/paychan.lock")); }
     SECTION("lock replaced") {
         fs::remove(folder.file("store.db/paychan.lock"));
-        CHECK(file_store(folder.file()).put(a, 2, {}));  // now theirs
+        CHECK(file_store(folder.file()).put(id_a, 2, {}));  // now theirs
     }
-    const std::array batch{put_request{a, 3, {}}};
-    CHECK(code_of(store.put(a, 3, {})) == errc::store_failed);
+    const std::array batch{put_request{id_a, 3, {}}};
+    CHECK(code_of(store.put(id_a, 3, {})) == errc::store_failed);
     CHECK(code_of(store.put_many(batch)) == errc::store_failed);
-    CHECK(code_of(store.erase(a)) == errc::store_failed);
+    CHECK(code_of(store.erase(id_a)) == errc::store_failed);
     CHECK(store.last_error() == folder.file() + ": the store was moved or deleted while in use");
 }
 
@@ -501,9 +496,9 @@ TEST_CASE("file_store stays where it is when the process changes its folder", "[
     fs::current_path(folder.path);
     {
         file_store store("here");
-        REQUIRE(store.put(a, 1, {}));
+        REQUIRE(store.put(id_a, 1, {}));
         fs::current_path(before);
-        CHECK(store.put(a, 2, {}));
+        CHECK(store.put(id_a, 2, {}));
     }
     CHECK(names_in(folder.file("here")) == std::set<std::string>{"paychan.lock", file_a});
 }
@@ -534,7 +529,7 @@ TEST_CASE("file_store says so when it cannot make, read or write its folder", "[
         CHECK(store.last_error() == folder.file() + ": the store's folder cannot be made: Permission denied");
     }
     SECTION("a store that is read-only") {
-        { REQUIRE(file_store(folder.file()).put(a, 1, {})); }
+        { REQUIRE(file_store(folder.file()).put(id_a, 1, {})); }
         fs::permissions(folder.file(), fs::perms::owner_read | fs::perms::owner_exec);
         fs::permissions(folder.path, fs::perms::owner_all | fs::perms::group_exec | fs::perms::others_exec);
         const without_privileges now(folder.file());
@@ -545,15 +540,15 @@ TEST_CASE("file_store says so when it cannot make, read or write its folder", "[
                   folder.file() + ": the store's folder may not be written to: Permission denied");
         }
         file_store reader(folder.file(), store_access::read_only);
-        CHECK(fetch(reader, a) == found{1, {}});
+        CHECK(fetch(reader, id_a) == found{1, {}});
     }
     SECTION("a record that may not be read") {
-        { REQUIRE(file_store(folder.file()).put(a, 1, {})); }
+        { REQUIRE(file_store(folder.file()).put(id_a, 1, {})); }
         fs::permissions(folder.file("store.db/" + file_a), fs::perms::none);
         fs::permissions(folder.path, fs::perms::owner_all | fs::perms::group_exec | fs::perms::others_exec);
         const without_privileges now(folder.file());
         file_store store(folder.file());
-        CHECK(code_of(fetch(store, a)) == errc::store_failed);
+        CHECK(code_of(fetch(store, id_a)) == errc::store_failed);
         CHECK(store.last_error() ==
               folder.file("store.db/" + file_a) + ": the file cannot be opened: Permission denied");
     }
@@ -563,23 +558,23 @@ TEST_CASE("file_store says so when it cannot make, read or write its folder", "[
 TEST_CASE("file_store refuses a version that does not fit, and a record that is too long", "[memory][store]") {
     const temporary_folder folder;
     file_store store(folder.file());
-    CHECK(code_of(store.put(a, std::uint64_t{1} << 63, {})) == errc::invalid_argument);
-    const std::array batch{put_request{a, 1, {}}, put_request{b, ~std::uint64_t{0}, {}}};
+    CHECK(code_of(store.put(id_a, std::uint64_t{1} << 63, {})) == errc::invalid_argument);
+    const std::array batch{put_request{id_a, 1, {}}, put_request{id_b, ~std::uint64_t{0}, {}}};
     CHECK(code_of(store.put_many(batch)) == errc::invalid_argument);
-    CHECK(code_of(store.put(a, 1, bytes(std::size_t{1} << 26))) == errc::too_long);
-    CHECK(listed(store, kind).empty());
+    CHECK(code_of(store.put(id_a, 1, bytes(std::size_t{1} << 26))) == errc::too_long);
+    CHECK(listed(store, server_kind).empty());
 }
 
 TEST_CASE("file_store that runs out of space keeps what it had, and goes on when there is space", "[memory][store]") {
     const temporary_folder folder;
     file_store store(folder.file());
-    REQUIRE(store.put(a, 1, bytes{1}));
+    REQUIRE(store.put(id_a, 1, bytes{1}));
     rlimit before{};
     REQUIRE(::getrlimit(RLIMIT_FSIZE, &before) == 0);
     auto* const handler = std::signal(SIGXFSZ, SIG_IGN);
     const rlimit small{1000, before.rlim_max};
     REQUIRE(::setrlimit(RLIMIT_FSIZE, &small) == 0);
-    const auto outcome = store.put(a, 2, bytes(5000, 2));
+    const auto outcome = store.put(id_a, 2, bytes(5000, 2));
     const auto names = names_in(folder.file());
     REQUIRE(::setrlimit(RLIMIT_FSIZE, &before) == 0);
     std::signal(SIGXFSZ, handler);
@@ -587,6 +582,6 @@ TEST_CASE("file_store that runs out of space keeps what it had, and goes on when
     CHECK(code_of(outcome) == errc::store_failed);
     CHECK(store.last_error() == folder.file("store.db/batch-1") + ": the file cannot be written: File too large");
     CHECK(names == std::set<std::string>{"paychan.lock", "batch-0"});
-    CHECK(fetch(store, a) == found{1, {1}});
-    CHECK(store.put(a, 2, bytes(5000, 2)));
+    CHECK(fetch(store, id_a) == found{1, {1}});
+    CHECK(store.put(id_a, 2, bytes(5000, 2)));
 }

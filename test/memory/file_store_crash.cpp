@@ -17,10 +17,9 @@ using namespace paychan_test;
 
 namespace {
 
-constexpr auto kind = record_kind::server_channel;
-const record_id a = id_of(kind, 1);
-const record_id b = id_of(record_kind::client_channel, 2);
-const record_id c = id_of(record_kind::server_settlement, 3);  // of those that may be put at any version
+const record_id id_1 = id_of(record_kind::server_channel, 1);
+const record_id id_2 = id_of(record_kind::client_channel, 2);
+const record_id id_3 = id_of(record_kind::server_settlement, 3);  // of those that may be put at any version
 
 bytes content_of(std::uint64_t version) { return bytes(30 + version % 500, static_cast<std::uint8_t>(version)); }
 
@@ -143,14 +142,14 @@ TEST_CASE("file_store syncs twice before put returns, and twice for a whole batc
     const temporary_folder folder;
     file_store store(folder.file());
     disk::syncs = 0;
-    REQUIRE(store.put(a, 1, content_of(1)));
+    REQUIRE(store.put(id_1, 1, content_of(1)));
     CHECK(disk::syncs == 2);  // the file, and the folder
     std::vector<put_request> batch;
     for (std::uint8_t i = 0; i < 100; ++i) batch.push_back({id_of(record_kind::client_refund, i), 1, {}});
     disk::syncs = 0;
     REQUIRE(store.put_many(batch));
     CHECK(disk::syncs == 2);
-    REQUIRE(fetch(store, c).error().code == errc::not_found);
+    REQUIRE(fetch(store, id_3).error().code == errc::not_found);
     CHECK(disk::syncs == 2);
 }
 
@@ -160,27 +159,27 @@ TEST_CASE("file_store has every put that returned, and no half of a batch, where
     const disk cleared;
     std::mt19937 random(20240611);  // the same at each run
 
-    std::uint64_t acked = 0, tried = 0;           // versions of a and b, which are written together
-    std::set<std::optional<std::uint64_t>> of_c;  // versions of c that may be found; nothing: erased
+    std::uint64_t acked = 0, tried = 0;           // versions of id_1 and id_2, which are written together
+    std::set<std::optional<std::uint64_t>> of_c;  // versions of id_3 that may be found; nothing: erased
     std::size_t images = 0, batches = 0;
     const auto check = [&](const fs::path& left) {
         ++images;
         file_store store(left.string(), store_access::read_only);
         CAPTURE(images, acked, tried, store.last_error());
         REQUIRE(store.status());
-        const auto in_a = fetch(store, a);
+        const auto in_a = fetch(store, id_1);
         if (acked == 0 && !in_a) return;
         REQUIRE(in_a);
         REQUIRE(in_a->version >= acked);
         REQUIRE(in_a->version <= tried);
         REQUIRE(in_a->content == content_of(in_a->version));
-        REQUIRE(fetch(store, b) == *in_a);
-        const auto in_c = fetch(store, c);
+        REQUIRE(fetch(store, id_2) == *in_a);
+        const auto in_c = fetch(store, id_3);
         if (!in_c) REQUIRE(in_c.error().code == errc::not_found);
         REQUIRE(of_c.contains(in_c ? std::optional(in_c->version) : std::nullopt));
-        const auto names = listed(store, kind);
-        REQUIRE(names.contains(a));
-        REQUIRE(listed(store, c.kind).contains(c) == in_c.has_value());
+        const auto names = listed(store, id_1.kind);
+        REQUIRE(names.contains(id_1));
+        REQUIRE(listed(store, id_3.kind).contains(id_3) == in_c.has_value());
     };
     const std::function<void()> look = [&] {
         const auto changes = disk::unsynced;
@@ -199,23 +198,23 @@ TEST_CASE("file_store has every put that returned, and no half of a batch, where
         disk::watch(folder.file());
         const auto write = [&] {
             const bytes content = content_of(++tried);
-            const std::array both{put_request{a, tried, content}, put_request{b, tried, content}};
+            const std::array both{put_request{id_1, tried, content}, put_request{id_2, tried, content}};
             REQUIRE(store.put_many(both));
             acked = tried;
             ++batches;
         };
         of_c = {std::nullopt, 9};
-        REQUIRE(store.put(c, 9, content_of(9)));
+        REQUIRE(store.put(id_3, 9, content_of(9)));
         of_c = {9};
         while (batches < 61) write();
         disk::before_each = look;
         while (batches < 66) write();  // the records move to their files meanwhile
         of_c.insert(std::nullopt);
-        REQUIRE(store.erase(c));
+        REQUIRE(store.erase(id_3));
         of_c = {std::nullopt};
         write();
         of_c.insert(2);
-        REQUIRE(store.put(c, 2, content_of(2)));  // older than what was erased
+        REQUIRE(store.put(id_3, 2, content_of(2)));  // older than what was erased
         of_c = {2};
         write();
     }
@@ -229,7 +228,7 @@ TEST_CASE("file_store has every put that returned, and no half of a batch, where
 TEST_CASE("file_store has every put that returned, and no half of a batch, after kill -9", "[memory][store]") {
     const temporary_folder folder;
     const auto open = [&] { return file_store(folder.file()); };
-    const twin_records twins{a, b, content_of};
+    const twin_records twins{id_1, id_2, content_of};
     std::uint64_t last = 0;
     for (int round = 0; round < 6; ++round) {
         child writer([&](int channel) { twins.write_on(open, last, channel); });
@@ -257,7 +256,7 @@ TEST_CASE("file_store survives the failure of any disk operation with the old co
         std::uint64_t v = 0;
         const auto write = [&] {
             const bytes content = content_of(v + 1);
-            const std::array both{put_request{a, v + 1, content}, put_request{b, v + 1, content}};
+            const std::array both{put_request{id_1, v + 1, content}, put_request{id_2, v + 1, content}};
             const auto outcome = store->put_many(both);
             if (outcome) ++v;
             return outcome;
@@ -275,7 +274,7 @@ TEST_CASE("file_store survives the failure of any disk operation with the old co
             CHECK(disk::met);
             CHECK(code_of(outcome) == errc::store_failed);
             CHECK(store->last_error().ends_with(std::strerror(error)));
-            CHECK(fetch(*store, a) == found{v, content_of(v)});  // this process goes on with the old content
+            CHECK(fetch(*store, id_1) == found{v, content_of(v)});  // this process goes on with the old content
         }
         const bool written_again = !outcome && n % 2 == 0;
         if (written_again) CHECK(write());  // and can write when the disk is well
@@ -283,11 +282,11 @@ TEST_CASE("file_store survives the failure of any disk operation with the old co
         store.reset();
         file_store reopened(folder.file());
         REQUIRE(reopened.status());
-        const auto in_a = fetch(reopened, a);
+        const auto in_a = fetch(reopened, id_1);
         REQUIRE(in_a);
         CHECK((in_a->version == v || (!outcome && !written_again && in_a->version == v + 1)));
         CHECK(in_a->content == content_of(in_a->version));
-        CHECK(fetch(reopened, b) == *in_a);
+        CHECK(fetch(reopened, id_2) == *in_a);
         if (outcome && !disk::met) break;
     }
     CHECK(failures >= (full ? 60 : 3));
@@ -300,22 +299,22 @@ TEST_CASE("file_store that failed to write, and to take that back, has what it w
     disk::watch(folder.file());
     disk::error = EIO;
     const bytes failed{1}, done{2};
-    REQUIRE(store.put(a, 1, {}));
+    REQUIRE(store.put(id_1, 1, {}));
     disk::left = 2;  // written and renamed; not synced, nor deleted
-    CHECK(code_of(store.put(a, 2, failed)) == errc::store_failed);
+    CHECK(code_of(store.put(id_1, 2, failed)) == errc::store_failed);
     REQUIRE(fs::exists(folder.file("store.db/batch-1")));
     disk::left = GENERATE(-1, 0, 1, 4);
     CAPTURE(disk::left);
     const bool first_try = disk::left < 0;
-    CHECK(store.put(a, 2, done).has_value() == first_try);
+    CHECK(store.put(id_1, 2, done).has_value() == first_try);
     disk::left = -1;
-    if (!first_try) REQUIRE(store.put(a, 2, done));
-    CHECK(fetch(store, a) == found{2, done});
+    if (!first_try) REQUIRE(store.put(id_1, 2, done));
+    CHECK(fetch(store, id_1) == found{2, done});
     // As after kill -9.
     fs::copy(folder.file(), folder.file("copy"));
     file_store reopened(folder.file("copy"));
     REQUIRE(reopened.status());
-    CHECK(fetch(reopened, a) == found{2, done});
+    CHECK(fetch(reopened, id_1) == found{2, done});
 }
 
 TEST_CASE("file_store whose folder another process was killed over syncs the folder above it", "[memory][store]") {
@@ -334,7 +333,7 @@ TEST_CASE("file_store whose folder another process was killed over syncs the fol
 TEST_CASE("file_store that is opened after a kill has on disk what it finds, before it is asked", "[memory][store]") {
     const disk cleared;
     const temporary_folder folder;
-    { REQUIRE(file_store(folder.file()).put(a, 1, {})); }
+    { REQUIRE(file_store(folder.file()).put(id_1, 1, {})); }
     disk::synced.clear();
     { REQUIRE(file_store(folder.file(), store_access::read_only).status()); }
     CHECK(disk::synced.empty());
@@ -353,18 +352,18 @@ TEST_CASE("file_store that could not erase a record does not bring it back later
         disk::error = EIO;
         auto store = std::make_unique<file_store>(folder.file());
         disk::watch(folder.file());
-        REQUIRE(store->put(a, 1, content_of(1)));
+        REQUIRE(store->put(id_1, 1, content_of(1)));
         disk::left = 2;
-        CHECK(code_of(store->put(a, 2, content_of(2))) ==
+        CHECK(code_of(store->put(id_1, 2, content_of(2))) ==
               errc::store_failed);  // its batch cannot be synced, nor deleted
         disk::left = n;
-        const auto outcome = store->erase(a);
+        const auto outcome = store->erase(id_1);
         disk::left = -1;
         if (!outcome) CHECK(code_of(outcome) == errc::store_failed);
-        if (!outcome) REQUIRE(store->erase(a));
+        if (!outcome) REQUIRE(store->erase(id_1));
         store.reset();
         file_store reopened(folder.file());
-        CHECK(code_of(fetch(reopened, a)) == errc::not_found);
+        CHECK(code_of(fetch(reopened, id_1)) == errc::not_found);
         if (outcome) break;
     }
 }
@@ -383,13 +382,13 @@ TEST_CASE("file_store that cannot be made for want of a disk can be made later",
             if (!store.status()) {
                 ++failures;
                 CHECK(store.status().error().code == errc::store_failed);
-                CHECK(code_of(store.put(a, 1, {})) == errc::store_failed);
+                CHECK(code_of(store.put(id_1, 1, {})) == errc::store_failed);
             }
         }
         disk::left = -1;
         file_store store(folder.file());
         REQUIRE(store.status());
-        CHECK(store.put(a, 1, {}));
+        CHECK(store.put(id_1, 1, {}));
         if (!disk::met) break;
     }
     CHECK(failures == 3);

@@ -32,7 +32,7 @@ void write_private(const std::string& path, const std::string& text) {
     REQUIRE(::chmod(path.c_str(), 0600) == 0);
 }
 
-constexpr const char* digits = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+constexpr const char* seed_digits = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
 }  // namespace
 
@@ -53,7 +53,7 @@ TEST_CASE("a seed that was made is read back", "[memory][seed]") {
 
 TEST_CASE("a seed file is never overwritten", "[memory][seed]") {
     const folder f;
-    write_private(f.file("seed"), std::string(digits) + "\n");
+    write_private(f.file("seed"), std::string(seed_digits) + "\n");
     const auto made = create_seed(f.file("seed"));
     REQUIRE_FALSE(made);
     CHECK(made.error().code == errc::invalid_argument);
@@ -64,7 +64,7 @@ TEST_CASE("a seed file is never overwritten", "[memory][seed]") {
 
 TEST_CASE("a seed file that others can read is refused with the command that repairs it", "[memory][seed]") {
     const folder f;
-    write_private(f.file("seed"), digits);
+    write_private(f.file("seed"), seed_digits);
     for (const ::mode_t mode : {0640u, 0604u, 0620u, 0666u}) {
         REQUIRE(::chmod(f.file("seed").c_str(), mode) == 0);
         const auto loaded = load_seed(f.file("seed"));
@@ -82,7 +82,7 @@ TEST_CASE("what is not a seed file is refused", "[memory][seed]") {
     CHECK(load_seed(f.path.string()).error().code == errc::invalid_argument);
     REQUIRE(::mkfifo(f.file("fifo").c_str(), 0600) == 0);
     CHECK(load_seed(f.file("fifo")).error().code == errc::invalid_argument);
-    const std::string good = digits;
+    const std::string good = seed_digits;
     for (const std::string& text :
          {std::string(), good.substr(1), good + "0", good + good, "g" + good.substr(1), " " + good}) {
         write_private(f.file("seed"), text);

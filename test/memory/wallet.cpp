@@ -20,14 +20,14 @@ constexpr const char* seed_hex =
     "5eb00bbddcf069084889a8ab9155568165f5c453ccb85e70811aaed6f6da5fc1"
     "9a5ac40b389cd370d086206dec8aa6c43daea6690f20ad3d8d48b2d2ce9e38e4";
 
-std::array<std::uint8_t, 64> seed() {
+std::array<std::uint8_t, 64> wallet_seed() {
     std::array<std::uint8_t, 64> out{};
     REQUIRE(from_hex(seed_hex, out));
     return out;
 }
 
 seed_wallet open_wallet(funding_style style = funding_style::segwit, std::function<std::uint32_t()> channel_keys = {}) {
-    auto w = seed_wallet::open(seed(), network::regtest, style, std::move(channel_keys));
+    auto w = seed_wallet::open(wallet_seed(), network::regtest, style, std::move(channel_keys));
     REQUIRE(w);
     return *std::move(w);
 }
@@ -37,16 +37,13 @@ std::string text_of(const result<address_text>& a) {
     return std::string(a->view());
 }
 
-const script_buffer to_miner = miner_script();
-constexpr satoshi fifty{50 * coin.value};
-
 /// A chain on which coins are given away, and the follower that tells a wallet of it.
-struct world {
+struct coin_world {
     memory_chain chain;
     chain_follower network{chain, 1};
     std::int32_t next_coin = 1;
 
-    world() { chain.mine(130, to_miner.view()); }
+    coin_world() { chain.mine(130, to_miner.view()); }
 
     void tell(seed_wallet& w) { network.deliver(w); }
     void mine(seed_wallet& w, int count = 1) {
@@ -97,7 +94,7 @@ constexpr fee_rate five{5000};  // [sat/kvB]
 }  // namespace
 
 TEST_CASE("the addresses are those of BIP84 and BIP44", "[memory][wallet]") {
-    auto w = seed_wallet::open(seed(), network::mainnet);
+    auto w = seed_wallet::open(wallet_seed(), network::mainnet);
     REQUIRE(w);
     CHECK(text_of(w->address(0, funding_style::segwit)) == "bc1qcr8te4kr609gcawutmrza0j4xv80jy8z306fyu");
     CHECK(text_of(w->address(1, funding_style::segwit)) == "bc1qnjg0jd8228aq7egyzacy8cys3knf9xvrerkf9g");
@@ -106,13 +103,14 @@ TEST_CASE("the addresses are those of BIP84 and BIP44", "[memory][wallet]") {
     CHECK(text_of(address_of_script(w->payout_script()->view(), network::mainnet)) ==
           "bc1q8c6fshw2dlwun7ekn9qwf37cu2rn755upcp6el");
     CHECK(w->address(20, funding_style::segwit).error().code == errc::invalid_argument);
-    CHECK(seed_wallet::open(bytes_view(seed()).first(15), network::mainnet).error().code == errc::invalid_argument);
+    CHECK(seed_wallet::open(bytes_view(wallet_seed()).first(15), network::mainnet).error().code ==
+          errc::invalid_argument);
 }
 
 TEST_CASE("a contract is funded as nodes accept it, at its fee rate", "[memory][wallet]") {
     const auto style = GENERATE(funding_style::segwit, funding_style::legacy);
     const int coins = GENERATE(1, 2, 7);
-    world world;
+    coin_world world;
     seed_wallet w = open_wallet(style);
     for (int i = 0; i < coins; ++i) world.give(w, style, satoshi{1'000'000}, static_cast<std::uint32_t>(i));
     world.mine(w);
@@ -150,7 +148,7 @@ TEST_CASE("a contract is funded as nodes accept it, at its fee rate", "[memory][
 }
 
 TEST_CASE("a change below dust goes to the fee", "[memory][wallet]") {
-    world world;
+    coin_world world;
     seed_wallet w = open_wallet();
     world.give(w, funding_style::segwit, satoshi{100'000});
     world.mine(w);
@@ -164,7 +162,7 @@ TEST_CASE("a change below dust goes to the fee", "[memory][wallet]") {
 }
 
 TEST_CASE("coins are spent only when they are confirmed, mature, free, and of the style", "[memory][wallet]") {
-    world world;
+    coin_world world;
     seed_wallet w = open_wallet();
     std::vector<std::uint8_t> memory(1000);
     const auto attempt = [&](std::int64_t amount) {
@@ -207,7 +205,7 @@ TEST_CASE("coins are spent only when they are confirmed, mature, free, and of th
 }
 
 TEST_CASE("what cannot be funded reserves nothing", "[memory][wallet]") {
-    world world;
+    coin_world world;
     seed_wallet w = open_wallet();
     world.give(w, funding_style::segwit, satoshi{100'000});
     world.mine(w);
@@ -230,7 +228,7 @@ TEST_CASE("what cannot be funded reserves nothing", "[memory][wallet]") {
 }
 
 TEST_CASE("coins are found up to the gap, wherever in a block they are", "[memory][wallet]") {
-    world world;
+    coin_world world;
     seed_wallet w = open_wallet();
     seed_wallet far = open_wallet();
     // Two wallets of one seed: `far` is moved on, so that it tells addresses which `w` does not look for yet.
@@ -258,7 +256,7 @@ TEST_CASE("coins are found up to the gap, wherever in a block they are", "[memor
 }
 
 TEST_CASE("a reorganisation takes coins away and brings them back reserved", "[memory][wallet]") {
-    world world;
+    coin_world world;
     seed_wallet w = open_wallet();
     world.give(w, funding_style::segwit, satoshi{100'000});
     world.mine(w);
@@ -286,7 +284,7 @@ TEST_CASE("a reorganisation takes coins away and brings them back reserved", "[m
 }
 
 TEST_CASE("a wallet that missed blocks spends nothing until it has scanned again", "[memory][wallet]") {
-    world world;
+    coin_world world;
     seed_wallet w = open_wallet();
     world.give(w, funding_style::segwit, satoshi{100'000});
     world.mine(w);
@@ -322,7 +320,7 @@ TEST_CASE("a wallet that missed blocks spends nothing until it has scanned again
 }
 
 TEST_CASE("blocks are taken back to any depth, in one event", "[memory][wallet]") {
-    world world;
+    coin_world world;
     seed_wallet w = open_wallet();
     world.give(w, funding_style::segwit, satoshi{100'000});
     world.mine(w);
@@ -350,7 +348,7 @@ TEST_CASE("blocks are taken back to any depth, in one event", "[memory][wallet]"
 }
 
 TEST_CASE("blocks that nobody can show take the coins before them away, unless they are known", "[memory][wallet]") {
-    world world;
+    coin_world world;
     seed_wallet w = open_wallet();
     world.give(w, funding_style::segwit, satoshi{100'000});
     world.mine(w);
@@ -370,7 +368,7 @@ TEST_CASE("blocks that nobody can show take the coins before them away, unless t
 
 TEST_CASE("a block that is told twice changes nothing; one that does not parse is missed, and a new scan mends it",
           "[memory][wallet]") {
-    world world;
+    coin_world world;
     seed_wallet w = open_wallet();
     world.give(w, funding_style::segwit, satoshi{100'000});
     world.mine(w);
@@ -391,7 +389,7 @@ TEST_CASE("a block that is told twice changes nothing; one that does not parse i
 }
 
 TEST_CASE("after a restart a stored contract keeps its coins", "[memory][wallet]") {
-    world world;
+    coin_world world;
     seed_wallet w = open_wallet();
     world.give(w, funding_style::segwit, satoshi{100'000});
     world.mine(w);
@@ -417,9 +415,9 @@ TEST_CASE("after a restart a stored contract keeps its coins", "[memory][wallet]
 }
 
 TEST_CASE("refunds to channel keys are found, spent, and moved to SegWit", "[memory][wallet]") {
-    world world;
+    coin_world world;
     memory_store store;
-    auto keys = seed_keys<memory_store>::open(seed(), network::regtest, store);
+    auto keys = seed_keys<memory_store>::open(wallet_seed(), network::regtest, store);
     REQUIRE(keys);
     seed_wallet w = open_wallet(funding_style::segwit, [&] { return keys->count(); });
     for (int i = 0; i < 30; ++i) REQUIRE(keys->new_key());
@@ -448,7 +446,7 @@ TEST_CASE("refunds to channel keys are found, spent, and moved to SegWit", "[mem
 }
 
 TEST_CASE("a sweep sends coins of both forms, but none that is reserved or not worth its fee", "[memory][wallet]") {
-    world world;
+    coin_world world;
     seed_wallet w = open_wallet(funding_style::segwit);
     const auto to_us = [&](std::uint32_t n, funding_style style, std::int64_t value) {
         const auto script = script_of_address(w.address(n, style)->view(), network::regtest);
@@ -483,7 +481,7 @@ TEST_CASE("a sweep sends coins of both forms, but none that is reserved or not w
 }
 
 TEST_CASE("change that never comes to be leaves no gap", "[memory][wallet]") {
-    world world;
+    coin_world world;
     seed_wallet w = open_wallet();
     world.give(w, funding_style::segwit, satoshi{100'000});
     world.mine(w);
@@ -505,7 +503,7 @@ TEST_CASE("change that never comes to be leaves no gap", "[memory][wallet]") {
 }
 
 TEST_CASE("the payout script stays until it was paid to", "[memory][wallet]") {
-    world world;
+    coin_world world;
     seed_wallet w = open_wallet();
     const auto first = w.payout_script();
     REQUIRE(first);
@@ -520,7 +518,7 @@ namespace {
 
 /// A channel whose contract is in a block, and the server's wallet.
 struct poor_settlement {
-    world world_;
+    coin_world world_;
     seed_wallet server;
     channel_keys keys;
     satoshi value;

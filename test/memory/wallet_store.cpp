@@ -20,8 +20,7 @@ using paychan_test::faulty_store;
 
 namespace {
 
-const bytes32 seed{42};
-const script_buffer to_miner = miner_script();
+const bytes32 stored_seed{42};
 
 /// A store without put_many: a save is as many steps as it has records.
 struct plain_store {
@@ -115,7 +114,7 @@ struct process {
     /// Once for all processes: it takes a while.
     static wallet_keys& derived() {
         static wallet_keys once = [] {
-            wallet_keys out = *wallet_keys::open(seed, network::regtest);
+            wallet_keys out = *wallet_keys::open(stored_seed, network::regtest);
             for (const key_branch b : all_key_branches) REQUIRE(out.watch(b, 28));
             return out;
         }();
@@ -223,7 +222,7 @@ void happen(ledger& l, const process& owner, dice& roll) {
 TEST_CASE("a wallet that is loaded has what was saved, and goes on from there", "[memory][wallet_store]") {
     ledger l;
     scanning_store store;
-    auto w = *seed_wallet::open(seed, network::regtest);
+    auto w = *seed_wallet::open(stored_seed, network::regtest);
     REQUIRE(w.load(store));
     CHECK(w.saved());
     REQUIRE(w.save(store));
@@ -250,7 +249,7 @@ TEST_CASE("a wallet that is loaded has what was saved, and goes on from there", 
     REQUIRE(w.save(store));
     CHECK(store.puts == 1);
 
-    auto again = *seed_wallet::open(seed, network::regtest);
+    auto again = *seed_wallet::open(stored_seed, network::regtest);
     REQUIRE(again.load(store));
     CHECK(again.saved());
     CHECK(again.height() == 3);
@@ -791,12 +790,12 @@ TEST_CASE("a save in parts that takes blocks back may end anywhere, and the old 
 TEST_CASE("coins that only one of two processes has the key number of are stored once seen", "[memory][wallet_store]") {
     ledger l;
     memory_store disk;
-    wallet_keys all_keys = *wallet_keys::open(seed, network::regtest);
+    wallet_keys all_keys = *wallet_keys::open(stored_seed, network::regtest);
     wallet_coins knows{[] { return 200u; }};  // it has given out the keys
     wallet_sync sync;
     REQUIRE(knows.look_ahead(all_keys));
     REQUIRE(sync.load(disk, knows, all_keys));
-    wallet_keys few_keys = *wallet_keys::open(seed, network::regtest);
+    wallet_keys few_keys = *wallet_keys::open(stored_seed, network::regtest);
     wallet_coins does_not{{}};
     wallet_sync other_sync;
     REQUIRE(does_not.look_ahead(few_keys));

@@ -9,8 +9,8 @@ using namespace paychan_test;
 
 namespace {
 
-using payees_monitor = server_monitor<both_versions, faulty_store, faulty_keys, faulty_wallet,
-                                      faulty_broadcaster<chain_follower>, event_log>;
+using logging_payees_monitor = server_monitor<both_versions, faulty_store, faulty_keys, faulty_wallet,
+                                              faulty_broadcaster<chain_follower>, event_log>;
 using payers_monitor = client_monitor<faulty_store, faulty_broadcaster<chain_follower>, event_log>;
 
 /// A channel that was paid on, whose contract is in no block yet.
@@ -21,7 +21,7 @@ struct unmined : world {
     chain_follower payer_view{chain};
     faulty_broadcaster<chain_follower> payee_network{payee.plan, payee_view};
     faulty_broadcaster<chain_follower> payer_network{payer.plan, payer_view};
-    std::unique_ptr<payees_monitor> server_side;
+    std::unique_ptr<logging_payees_monitor> server_side;
     std::unique_ptr<payers_monitor> client_side;
     txid id;
     bytes contract;
@@ -41,8 +41,8 @@ struct unmined : world {
     void start() {
         payee_view = chain_follower(chain);
         payer_view = chain_follower(chain);
-        server_side = std::make_unique<payees_monitor>(both_versions{}, payee.store, payee.keys, payee.wallet,
-                                                       payee_network, payee_told, server_settings);
+        server_side = std::make_unique<logging_payees_monitor>(both_versions{}, payee.store, payee.keys, payee.wallet,
+                                                               payee_network, payee_told, server_settings);
         client_side = std::make_unique<payers_monitor>(payer.store, payer_network, payer_told);
         REQUIRE(server_side->load());
         REQUIRE(client_side->load());
@@ -390,8 +390,8 @@ TEST_CASE("a contract that never opened is watched when the network took it or a
     event_log told;
     chain_follower view(w.chain);
     faulty_broadcaster<chain_follower> network{w.payee.plan, view};
-    payees_monitor monitor(both_versions{}, w.payee.store, w.payee.keys, w.payee.wallet, network, told,
-                           w.server_settings);
+    logging_payees_monitor monitor(both_versions{}, w.payee.store, w.payee.keys, w.payee.wallet, network, told,
+                                   w.server_settings);
     REQUIRE(monitor.load());
     view.deliver(monitor);
     const bool accepted = GENERATE(true, false);

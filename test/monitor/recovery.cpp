@@ -9,15 +9,16 @@ using namespace paychan_test;
 
 namespace {
 
-using payees_monitor = server_monitor<both_versions, faulty_store, faulty_keys, faulty_wallet,
-                                      faulty_broadcaster<chain_follower>, event_log>;
+using logging_payees_monitor = server_monitor<both_versions, faulty_store, faulty_keys, faulty_wallet,
+                                              faulty_broadcaster<chain_follower>, event_log>;
 
 /// An opened channel and a server's monitor that has not read it yet.
 struct unread_channel : world {
     event_log told;
     chain_follower view{chain};
     faulty_broadcaster<chain_follower> network{payee.plan, view};
-    payees_monitor monitor{both_versions{}, payee.store, payee.keys, payee.wallet, network, told, server_settings};
+    logging_payees_monitor monitor{both_versions{}, payee.store, payee.keys,     payee.wallet,
+                                   network,         told,        server_settings};
     txid id;
 
     unread_channel() : world(each_version()) {

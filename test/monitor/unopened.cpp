@@ -14,15 +14,15 @@ struct told_events : event_log {
     [[nodiscard]] bool is_attached(const txid& id) const { return std::ranges::find(attached, id) != attached.end(); }
 };
 
-using payees_monitor = server_monitor<both_versions, faulty_store, faulty_keys, faulty_wallet,
-                                      faulty_broadcaster<chain_follower>, told_events>;
+using told_payees_monitor = server_monitor<both_versions, faulty_store, faulty_keys, faulty_wallet,
+                                           faulty_broadcaster<chain_follower>, told_events>;
 
 /// A server whose node is away while clients provide contracts.
 struct unopened : world {
     told_events told;
     chain_follower view{chain};
     faulty_broadcaster<chain_follower> network{payee.plan, view};
-    payees_monitor monitor;
+    told_payees_monitor monitor;
 
     explicit unopened(std::size_t max_unopened)
         : world(each_version()),
@@ -183,8 +183,8 @@ TEST_CASE("a process that starts asks the network before it forgets", "[monitor]
     told_events told;
     chain_follower view(w.chain);
     faulty_broadcaster<chain_follower> network{w.payee.plan, view};
-    payees_monitor monitor(both_versions{}, w.payee.store, w.payee.keys, w.payee.wallet, network, told,
-                           w.server_settings, monitor_settings{.max_unopened = 1});
+    told_payees_monitor monitor(both_versions{}, w.payee.store, w.payee.keys, w.payee.wallet, network, told,
+                                w.server_settings, monitor_settings{.max_unopened = 1});
     REQUIRE(monitor.load());
     view.deliver(monitor);
     for (int i = 0; i < 3; ++i) {
@@ -215,8 +215,8 @@ TEST_CASE("a contract that a process finds in its store is offered to the networ
     told_events told;
     chain_follower view(w.chain);
     faulty_broadcaster<chain_follower> network{w.payee.plan, view};
-    payees_monitor monitor(both_versions{}, w.payee.store, w.payee.keys, w.payee.wallet, network, told,
-                           w.server_settings);
+    told_payees_monitor monitor(both_versions{}, w.payee.store, w.payee.keys, w.payee.wallet, network, told,
+                                w.server_settings);
     REQUIRE(monitor.load());
     const auto pass = [&](int blocks) {
         for (int i = 0; i < blocks; ++i) {
@@ -254,8 +254,8 @@ TEST_CASE("a contract that a process finds in its store is offered to the networ
         pass(1);
         w.chain.forget(id);  // as if nothing had been asked
         view = chain_follower(w.chain, w.chain.height() + 1);
-        payees_monitor later(both_versions{}, w.payee.store, w.payee.keys, w.payee.wallet, network, told,
-                             w.server_settings);
+        told_payees_monitor later(both_versions{}, w.payee.store, w.payee.keys, w.payee.wallet, network, told,
+                                  w.server_settings);
         REQUIRE(later.load());
         view.set_node(chain_follower::node::down);
         later.tick(w.clock.now());

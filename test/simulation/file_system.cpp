@@ -72,7 +72,7 @@ int open_in(file_system& disk, const std::string& name, int flags) {
     return describe({&disk, found, 0, false});
 }
 
-void tell(const opened& o, struct stat& about) {
+void describe(const opened& o, struct stat& about) {
     about = {};
     about.st_dev = 1;
     about.st_mode = o.folder ? S_IFDIR | 0700 : S_IFREG | 0600;
@@ -315,7 +315,7 @@ int faccessat(int at, const char* name, int mode, int flags) noexcept {
 }
 int fstat(int descriptor, struct stat* about) noexcept {
     if (const opened* const o = opened_at(descriptor)) {
-        tell(*o, *about);
+        describe(*o, *about);
         return 0;
     }
     return static_cast<int>(syscall(SYS_fstat, descriptor, about));
@@ -325,12 +325,12 @@ int fstatat(int at, const char* name, struct stat* about, int flags) noexcept {
     if (o == nullptr) return static_cast<int>(syscall(SYS_newfstatat, at, name, about, flags));
     const auto found = o->disk->find(name);
     if (!found) return failed(ENOENT);
-    tell({o->disk, found, 0, false}, *about);
+    describe({o->disk, found, 0, false}, *about);
     return 0;
 }
 int stat(const char* path, struct stat* about) noexcept {
     if (file_system* const disk = disk_at(path)) {
-        tell({disk, nullptr, 0, true}, *about);
+        describe({disk, nullptr, 0, true}, *about);
         return 0;
     }
     return fstatat(AT_FDCWD, path, about, 0);

@@ -116,7 +116,7 @@ struct findings {
 history history_of(std::uint64_t seed, const std::string& keep) {
     history h = make_history(seed);
     if (keep.empty()) return h;
-    std::vector<step> kept;
+    std::vector<simulation::step> kept;
     for (std::size_t at = 0; at < keep.size();) {
         const std::size_t comma = std::min(keep.find(',', at), keep.size());
         const auto n = number_of(keep.substr(at, comma - at), "--keep");

@@ -12,6 +12,7 @@
 #include <functional>
 #include <iterator>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -31,6 +32,14 @@ struct temporary_folder {
     temporary_folder& operator=(const temporary_folder&) = delete;
     [[nodiscard]] std::string file(const std::string& name = "store.db") const { return (path / name).string(); }
 };
+
+inline std::set<std::string> names_in(const fs::path& folder) {
+    std::set<std::string> out;
+    for (const auto& f : fs::directory_iterator(folder)) out.insert(f.path().filename().string());
+    return out;
+}
+
+inline unsigned mode_of(const fs::path& path) { return static_cast<unsigned>(fs::status(path).permissions()) & 07777; }
 
 /// Root may do everything; these tests ask what others may.
 struct without_privileges {
