@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Each header compiles by itself, with both compilers and no warning; floors 0-5 also without exceptions and RTTI, with the
-# portable hash.  Prints the slowest.
+# Each header compiles by itself with g++ and no warning; floors 0-5 also with clang++, without exceptions and RTTI, with
+# the portable hash.  (A missing include is the same for both; the tests compile all with both.)  Prints the slowest.
 source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/common.sh"
 
 embedded=(-fno-exceptions -fno-rtti -DPAYCHAN_PORTABLE_HASH)
 
 # One line a case: compiler, kind, header.  A file that includes it twice, so that `#pragma once` counts, and a function,
 # since some warnings come only from code that is used.
-for compiler in "${compilers[@]}"; do
-    for header in $(headers); do echo "$compiler host $header"; done
-    for header in $(core_headers); do echo "$compiler embedded $header"; done
-done >"$work/cases"
+{
+    for header in $(headers); do echo "g++ host $header"; done
+    for header in $(core_headers); do echo "clang++ embedded $header"; done
+} >"$work/cases"
 
 # try COMPILER KIND HEADER: writes ID.time [s of CPU], and ID.failed if it does not compile
 try() {
