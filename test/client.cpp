@@ -11,6 +11,14 @@ using namespace paychan_test;
 
 namespace {
 
+constexpr const char* expiry_too_near =
+    "TIME_WINDOW_UNACCEPTABLE: the expiry is too near for the channel to be of use: ask for a longer window, and "
+    "compare "
+    "the clocks of both sides";
+constexpr const char* expiry_too_late =
+    "TIME_WINDOW_UNACCEPTABLE: the expiry is later than the window that was asked for: the clock here is behind the "
+    "server's, or the server takes no window so short";
+
 /// A world in which the channel is open.
 struct open_client : world {
     explicit open_client(std::int32_t version = each_version()) : world(version) {
@@ -537,8 +545,7 @@ TEST_CASE("a refund that the server holds back until the expiry is near brings i
     REQUIRE(w.c->phase() == client_phase::refund_sent);
     w.clock.set(world_start + (86'340 - 599));
     w.c->on_frame(frames.at(2));
-    CHECK(error_text(w.payer.transport.sent) ==
-          "TIME_WINDOW_UNACCEPTABLE: the expiry is too near for the channel to be of use");
+    CHECK(error_text(w.payer.transport.sent) == expiry_too_near);
     CHECK(w.c->record().stage == channel_stage::none);
     bytes memory(1'000);
     const auto kept = w.payer.disk.get({record_kind::client_contract, in_time.c->record().terms.contract.id}, memory);
@@ -560,20 +567,20 @@ TEST_CASE("the client refuses terms that it cannot accept, with the code and the
     };
     SECTION("an expiry later than was asked for") {
         expire_in(86'340 + 61);
-        expected = "TIME_WINDOW_UNACCEPTABLE: the expiry is later than the window that was asked for";
+        expected = expiry_too_late;
     }
     SECTION("an expiry in the past") {
         expire_in(-1);
-        expected = "TIME_WINDOW_UNACCEPTABLE: the expiry is too near for the channel to be of use";
+        expected = expiry_too_near;
     }
     SECTION("an expiry in nine minutes") {
         expire_in(599);
-        expected = "TIME_WINDOW_UNACCEPTABLE: the expiry is too near for the channel to be of use";
+        expected = expiry_too_near;
     }
     SECTION("an expiry that is no 32-bit time, or a height") {
         m.expire_time_secs =
             GENERATE(std::uint64_t{0}, 1U, 499'999'999U, 0x1'0000'0000U, std::uint64_t{1} << 63, ~std::uint64_t{0});
-        expected = "TIME_WINDOW_UNACCEPTABLE: the expiry is later than the window that was asked for";
+        expected = expiry_too_late;
     }
     SECTION("a larger channel than is offered") {
         m.min_accepted_channel_size = GENERATE(std::uint64_t{1'000'001}, ~std::uint64_t{0});

@@ -98,8 +98,13 @@ void node::on_chain(const chain_event& e) {
     if (connections_) connections_(told);
     tell_(told);
     match(
-        e, [this](const chain_tip& t) { median_time_ = t.median_time; }, [this](const connected_block&) { ++steps_; },
-        [this](const disconnected_blocks&) { ++steps_; }, [this](const passed_blocks& p) { on_passed(p); });
+        e,
+        [this](const chain_tip& t) {
+            tip_ = t;
+            median_time_ = t.median_time;
+        },
+        [this](const connected_block&) { ++steps_; }, [this](const disconnected_blocks&) { ++steps_; },
+        [this](const passed_blocks& p) { on_passed(p); });
     delivery_.on_chain(e);
 }
 

@@ -118,6 +118,7 @@ public:
     template <class Connections>
     void join(Connections& c) {
         connections_ = [&c](const chain_event& e) { tell(e, c); };
+        if (tip_) connections_(*tip_);
         connections_(fee_estimate{rate_});
     }
 
@@ -209,7 +210,8 @@ private:
     std::shared_ptr<void> turning_;
 
     unix_time median_time_{};
-    std::string trouble_;  // with the node, for people
+    std::optional<chain_tip> tip_;  // that was told last
+    std::string trouble_;           // with the node, for people
     hourly told_;
     bool syncing_ = false;  // the node is downloading the chain
     bool failed_ = false;

@@ -65,9 +65,9 @@ struct pay_events {
 /// The stored channel with this server to go on with.
 /// out  hears of one with another version
 std::optional<txid> resumable(node& n, report* out, const options& o, version_set allowed) {
-    const auto found = find_resumable(
-        need_stored(load_channels(n.store(), channel_role::client), n.store()),
-        {label_of(o.connect), allowed, satoshi{o.amount}, o.payments, n.clock().now() + least_resumed_life});
+    const auto found = find_resumable(need_stored(load_channels(n.store(), channel_role::client), n.store()),
+                                      {label_of(o.connect), allowed, satoshi{o.amount}, o.payments,
+                                       std::max(n.clock().now(), n.median_time()) + least_resumed_life});
     if (found.best) return found.best->terms.contract.id;
     if (found.other_version && out != nullptr) {
         const std::string id = text_of(found.other_version->terms.contract.id);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "paychan/channel/carry_out.hpp"
+#include "paychan/channel/chain_view.hpp"
 #include "paychan/channel/claim.hpp"
 #include "paychan/channel/client_step.hpp"
 #include "paychan/channel/cltv_p2sh.hpp"
@@ -67,7 +68,7 @@ public:
     /// Begins on a connection that was just made: resumes the channel this object holds, or opens a new one.
     /// offer  [satoshi] value of the channel to open; with one to resume, opened only if the server forgot that; 0: never
     /// label  the caller's name for the server, kept in the record
-    /// Fails  wrong_state, out_of_range, unsupported, too_long, key_unavailable.
+    /// Fails  wrong_state, out_of_range, wrong_clock, unsupported, too_long, key_unavailable.
     [[nodiscard]] result<void> connect(satoshi offer, const channel_label& label = {}) {
         if (uncertain_ && channel_.session.phase == client_phase::idle) {
             // The write that failed may be on disk: what is there counts, or no payment would ever be newer.
@@ -151,12 +152,13 @@ public:
 
     /// Follows the chain.
     static constexpr chain_turn chain_order = chain_turn::connections;
-    void on_chain(const chain_event& e) {
-        match(e, [this](const fee_estimate& f) { on_fee_rate(f.rate); });
-    }
+    void on_chain(const chain_event& e) { view_.on_chain(e); }
+
+    /// What the chain's events have told before this driver was there.
+    void set_chain(const chain_view& view) { view_ = view; }
 
     /// What a contract should pay now [sat/kvB].
-    void on_fee_rate(fee_rate rate) { rate_ = rate; }
+    void on_fee_rate(fee_rate rate) { view_.rate = rate; }
 
     [[nodiscard]] const channel_record& record() const { return channel_.record; }
     [[nodiscard]] client_phase phase() const { return channel_.session.phase; }
@@ -164,7 +166,8 @@ public:
 
 private:
     [[nodiscard]] client_environment<KeyPolicy, WalletPolicy> environment() {
-        return {settings_, keys_, wallet_, clock_.now(), rate_, bytes_span{memory_}};
+        const unix_time now = clock_.now();
+        return {settings_, keys_, wallet_, view_.later(now), view_.rate, bytes_span{memory_}, view_.is_ahead_of(now)};
     }
 
     /// Carries out what a step computed on next_: persist, broadcast, send, close, notify.
@@ -236,7 +239,7 @@ private:
     CodecPolicy& codec_;
     Events& events_;
     client_settings settings_;
-    fee_rate rate_ = min_relay_fee_rate;
+    chain_view view_;
     client_channel channel_;
     client_channel next_;  // a step's copy of channel_; effects point into it
     payment_callback completion_;

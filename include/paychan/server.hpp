@@ -2,6 +2,7 @@
 #pragma once
 
 #include "paychan/channel/carry_out.hpp"
+#include "paychan/channel/chain_view.hpp"
 #include "paychan/channel/claim.hpp"
 #include "paychan/channel/cltv_p2sh.hpp"
 #include "paychan/channel/multisig_refund.hpp"
@@ -166,13 +167,15 @@ public:
     /// Follows the chain.
     static constexpr chain_turn chain_order = chain_turn::connections;
     void on_chain(const chain_event& e) {
-        match(
-            e, [this](const broadcast_answer& a) { on_broadcast(a.id, a.outcome, a.words); },
-            [this](const fee_estimate& f) { on_fee_rate(f.rate); });
+        view_.on_chain(e);
+        match(e, [this](const broadcast_answer& a) { on_broadcast(a.id, a.outcome, a.words); });
     }
 
+    /// What the chain's events have told before this driver was there.
+    void set_chain(const chain_view& view) { view_ = view; }
+
     /// What a settlement should pay now [sat/kvB].
-    void on_fee_rate(fee_rate rate) { rate_ = rate; }
+    void on_fee_rate(fee_rate rate) { view_.rate = rate; }
 
     [[nodiscard]] const channel_record& record() const { return channel_.record; }
     [[nodiscard]] server_phase phase() const { return channel_.session.phase; }
@@ -186,7 +189,16 @@ private:
     };
 
     [[nodiscard]] server_environment<KeyPolicy, WalletPolicy, finder> environment() {
-        return {settings_, keys_, wallet_, find_, clock_.now(), rate_, bytes_span{settlement_}, expected_min_payment_};
+        const unix_time now = clock_.now();
+        return {settings_,
+                keys_,
+                wallet_,
+                find_,
+                view_.later(now),
+                view_.rate,
+                bytes_span{settlement_},
+                expected_min_payment_,
+                view_.is_ahead_of(now)};
     }
 
     /// Encodes the frames and lists the records of what a step computed on next_.
@@ -283,7 +295,7 @@ private:
     CodecPolicy& codec_;
     Events& events_;
     server_settings settings_;
-    fee_rate rate_ = min_relay_fee_rate;
+    chain_view view_;
     satoshi expected_min_payment_{};
     finder find_{store_};
     server_channel channel_;

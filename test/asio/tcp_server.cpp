@@ -38,6 +38,21 @@ TEST_CASE("tcp_server opens a channel of either version, takes 200 payments and 
     CHECK(w.server_events.connections == std::vector<std::string>{"opened", "ended"});
 }
 
+TEST_CASE("tcp_server opens nothing while its clock is behind the chain, on old connections and on new ones",
+          "[asio][server]") {
+    world w;
+    const auto before = w.make_client();
+    w.open(*before);
+    const unix_time ahead = w.clock.now() + 10'000;
+    w.server->on_chain(chain_tip{100, ahead});
+    const auto refused = w.make_client();
+    world::outcome<channel_record> opened;
+    refused->async_open("127.0.0.1", w.port(), satoshi{1'000'000}, {}, opened.handler());
+    REQUIRE(w.run_until([&] { return opened.fired > 0; }));
+    CHECK_FALSE(opened.ok());
+    CHECK(w.pay(*before, satoshi{10}).total == satoshi{1'010});  // far from its expiry
+}
+
 TEST_CASE("tcp_server commits once for payments that arrive together", "[asio][server]") {
     world w;
     constexpr std::size_t clients = 8;

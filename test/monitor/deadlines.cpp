@@ -31,6 +31,29 @@ TEST_CASE("a server's channel is settled by the chain's time when its own clock 
     CHECK(w.in_mempool() == "settlement");
 }
 
+TEST_CASE("a clock that is behind the chain is told once, with both times, until it is right again", "[monitor]") {
+    left_alone w;
+    w.clock.set(world_start);
+    w.chain.set_time(world_start + 100'000);
+    w.mine(12);
+    w.tick();
+    w.tick();
+    for (const auto* told : {&w.payee_told.heard, &w.payer_told.heard}) {
+        REQUIRE(std::ranges::count(*told, event_kind::clock_wrong, &heard_event::kind) == 1);
+        const auto& e = *std::ranges::find(*told, event_kind::clock_wrong, &heard_event::kind);
+        CHECK(e.problem.code == errc::wrong_clock);
+        CHECK(e.clock == world_start);
+        CHECK(e.chain_time == w.chain.median_time());
+        CHECK(e.channel == txid{});
+    }
+    w.clock.set(world_start + 100'000);
+    w.tick();
+    CHECK(w.payee_told.count(event_kind::clock_wrong) == 1);
+    w.clock.set(world_start);
+    w.tick();
+    CHECK(w.payee_told.count(event_kind::clock_wrong) == 2);
+}
+
 TEST_CASE("a server that was away settles the moment it starts, as long as nobody was faster", "[monitor]") {
     left_alone w;
     w.set_time(w.expiry + 100'000);

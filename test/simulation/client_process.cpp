@@ -20,6 +20,7 @@ client_process::client_process(world& w, std::uint8_t number, std::optional<open
 void client_process::make_driver() {
     driver_ = std::make_unique<driver_type>(both_versions{}, transport_, clock_, keys_, store_, purse_, network_,
                                             codec_, events_, settings_);
+    driver_->set_chain(view_);
 }
 
 bool client_process::start() {
@@ -144,6 +145,8 @@ void client_process::on_chain(const chain_event& e) {
     match(
         e, [this](const connected_block& b) { parts.height = b.height; },
         [this](const disconnected_blocks& d) { parts.height = d.from - 1; });
+    view_.on_chain(e);
+    driver_->on_chain(e);
     keeper_.on_chain(e);
 }
 

@@ -61,6 +61,7 @@ private:
     sim_purse purse_{parts};
     sim_network network_{parts};
     sim_clock clock_{parts};
+    chain_view view_;
     codec codec_;
     sim_transport transport_{parts, nullptr, {}};
     events_type events_{*this};

@@ -21,7 +21,6 @@ struct process_parts {
     strike_plan plan;
     chain_follower follower;
     std::int32_t height = 0;  // of the last block that this process heard of
-    unix_time chain_time{};   // a server's: the median time of that block
     bool node_up = true;
     std::uint32_t refusals = 0;         // broadcasts that the node refuses for no reason
     std::unique_ptr<file_store> files;  // on a disk of files
@@ -219,10 +218,9 @@ template <class Keeper>
     return k.loaded();
 }
 
-/// A server's clock is never behind the chain's: or it would open channels whose refund is due already.
 struct sim_clock {
     process_parts& p;
-    [[nodiscard]] unix_time now() const { return std::max(p.w.now + p.w.clock_error[p.number], p.chain_time); }
+    [[nodiscard]] unix_time now() const { return p.w.now + p.w.clock_error[p.number]; }
 };
 static_assert(Clock<sim_clock>);
 

@@ -37,7 +37,7 @@ bool server_process::start() {
 
 void server_process::accept(wire_link& link) {
     connections_.push_back(std::make_unique<connection>(*this, link));
-    connections_.back()->driver.on_fee_rate(rate_);
+    connections_.back()->driver.set_chain(view_);
 }
 
 bool server_process::deliver(wire_link& link) {
@@ -146,28 +146,18 @@ void server_process::order_settlement(std::uint32_t n) {
 
 void server_process::on_chain(const chain_event& e) {
     match(
-        e,
-        [this](const connected_block& b) {
-            parts.height = b.height;
-            parts.chain_time = b.median_time;
-        },
-        [this](const disconnected_blocks& d) { parts.height = d.from - 1; },
-        [this](const chain_tip& t) { parts.chain_time = t.median_time; },
-        [&](const broadcast_answer&) {
-            {
-                const scope now(in_driver_);
-                for (const auto& c : connections_) c->driver.on_chain(e);
-            }
-            run_later();
-        });
+        e, [this](const connected_block& b) { parts.height = b.height; },
+        [this](const disconnected_blocks& d) { parts.height = d.from - 1; });
+    view_.on_chain(e);
+    {
+        const scope now(in_driver_);
+        for (const auto& c : connections_) c->driver.on_chain(e);
+    }
+    run_later();
     keeper_->on_chain(e);
 }
 
-void server_process::on_fee_rate(fee_rate rate) {
-    rate_ = rate;
-    keeper_->on_chain(fee_estimate{rate});
-    for (const auto& c : connections_) c->driver.on_fee_rate(rate);
-}
+void server_process::on_fee_rate(fee_rate rate) { on_chain(fee_estimate{rate}); }
 
 void server_process::events_type::on_event(const event& e) {
     p.parts.w.count.mix(static_cast<std::uint64_t>(e.kind));

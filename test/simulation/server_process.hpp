@@ -72,7 +72,7 @@ private:
     std::vector<std::unique_ptr<connection>> connections_;
     bool in_driver_ = false;
     std::vector<std::function<void()>> later_;
-    fee_rate rate_ = min_relay_fee_rate;
+    chain_view view_;
 };
 
 }  // namespace simulation

@@ -19,6 +19,8 @@ struct heard_event {
     paychan::txid closing{};
     bytes data;
     paychan::error problem{};
+    paychan::unix_time clock{};
+    paychan::unix_time chain_time{};
 };
 
 /// Keeps every event, and then does what the test wants.
@@ -27,7 +29,8 @@ struct event_log {
     std::function<void(const paychan::event&)> then;
 
     void on_event(const paychan::event& e) {
-        heard.push_back({e.kind, e.channel, e.amount, e.total, e.closing, owned(e.data), e.problem});
+        heard.push_back(
+            {e.kind, e.channel, e.amount, e.total, e.closing, owned(e.data), e.problem, e.clock, e.chain_time});
         if (then) then(e);
     }
     [[nodiscard]] std::size_t count(paychan::event_kind kind) const {

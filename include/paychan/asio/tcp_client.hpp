@@ -141,14 +141,12 @@ public:
     /// Follows the chain.
     static constexpr chain_turn chain_order = chain_turn::connections;
     void on_chain(const chain_event& e) {
-        match(e, [this](const fee_estimate& f) { on_fee_rate(f.rate); });
+        view_.on_chain(e);
+        driver_->set_chain(view_);
     }
 
     /// What a contract should pay now [sat/kvB].
-    void on_fee_rate(fee_rate rate) {
-        rate_ = rate;
-        driver_->on_fee_rate(rate);
-    }
+    void on_fee_rate(fee_rate rate) { on_chain(fee_estimate{rate}); }
 
     [[nodiscard]] const channel_record& record() const { return driver_->record(); }
     [[nodiscard]] client_phase phase() const { return driver_->phase(); }
@@ -403,7 +401,7 @@ private:
         channel.versions = target_.versions;
         driver_ = std::make_unique<driver_type>(Contracts{}, outlet_, policies_.clock, policies_.keys, policies_.store,
                                                 policies_.wallet, policies_.broadcaster, codec_, listener_, channel);
-        driver_->on_fee_rate(rate_);
+        driver_->set_chain(view_);
     }
 
     detail::lifetime alive_;
@@ -414,7 +412,7 @@ private:
     policies policies_;
     target target_{{}, {}, {}, {}, false, settings_.channel.versions};
     CodecPolicy codec_{};
-    fee_rate rate_ = min_relay_fee_rate;
+    chain_view view_;
     std::unique_ptr<driver_type> driver_;
     tcp::resolver resolver_;
     std::shared_ptr<tcp::socket> socket_;  // until it is connected

@@ -107,16 +107,13 @@ public:
     /// Follows the chain.
     static constexpr chain_turn chain_order = chain_turn::connections;
     void on_chain(const chain_event& e) {
-        match(
-            e, [this](const broadcast_answer& a) { on_broadcast(a.id, a.outcome, a.words); },
-            [this](const fee_estimate& f) { on_fee_rate(f.rate); });
+        if (const auto* const a = std::get_if<broadcast_answer>(&e)) return on_broadcast(a->id, a->outcome, a->words);
+        view_.on_chain(e);
+        for (auto& [id, c] : connections_) c->driver.set_chain(view_);
     }
 
     /// What a settlement should pay now [sat/kvB].
-    void on_fee_rate(fee_rate rate) {
-        rate_ = rate;
-        for (auto& [id, c] : connections_) c->driver.on_fee_rate(rate);
-    }
+    void on_fee_rate(fee_rate rate) { on_chain(fee_estimate{rate}); }
 
     /// Answers a payment that on_payment held: PAYMENT_ACK leaves.  One that does not wait any more (the connection ended,
     /// or the channel settles) is passed over: the payment itself is safe, and is acked when the client resumes.
@@ -271,7 +268,7 @@ private:
         auto made = std::make_unique<connection>(*this, id, std::move(socket), remote);
         connection& c = *made;
         connections_.emplace(id, std::move(made));
-        c.driver.on_fee_rate(rate_);
+        c.driver.set_chain(view_);
         // For one attempt: behind an address there may be others.
         if (auto known = expected_.extract(remote.address())) c.driver.expect_min_payment(known.mapped());
         wind(c);
@@ -462,7 +459,7 @@ private:
     bool stopped_ = false;
     bool in_driver_ = false;
     bool turn_posted_ = false;
-    fee_rate rate_ = min_relay_fee_rate;
+    chain_view view_;
     steady::time_point rebroadcast_at_{};
     std::uint64_t last_id_ = 0;
     std::map<std::uint64_t, std::unique_ptr<connection>> connections_;

@@ -59,9 +59,10 @@ struct client_environment {
     const client_settings& settings;
     Keys& keys;
     Funding& wallet;
-    unix_time now{};
+    unix_time now{};  ///< [s] the later of the clock and the chain's median time
     fee_rate rate{};
     bytes_span contract_memory;  ///< for the contract; lives as long as the session
+    bool clock_behind = false;   ///< the clock is behind the chain's median time: nothing is opened
 };
 
 //  phase          | message         | condition, else the error                                    | next
@@ -137,10 +138,19 @@ template <class Scheme, KeyStore K>
     return {};
 }
 
+/// The expiry would be wrong by as much as the clock.
+[[nodiscard]] inline tl::unexpected<error> clock_is_behind() {
+    return fail(errc::wrong_clock,
+                "this machine's clock is behind the time of the chain's blocks: set it right to open channels");
+}
+
 template <class Keys, class Funding>
 [[nodiscard]] result<void> check_expiry(unix_time expiry, const client_environment<Keys, Funding>& env) {
     if (expiry < env.now + env.settings.min_window)
-        return fail(errc::time_window_unacceptable, "the expiry is too near for the channel to be of use");
+        return fail(
+            errc::time_window_unacceptable,
+            "the expiry is too near for the channel to be of use: ask for a longer window, and compare the clocks "
+            "of both sides");
     return {};
 }
 
@@ -176,6 +186,7 @@ template <class Scheme, class Keys, class Funding>
     if (session.offer.value == 0)
         return fail(errc::not_found,
                     "the server does not know this channel any more: its refund comes free after the expiry");
+    if (env.clock_behind) return clock_is_behind();
 
     if (!env.settings.versions.has(session.version))
         return fail(errc::no_acceptable_version, "this client opens no new channel of that protocol version");
@@ -186,7 +197,9 @@ template <class Scheme, class Keys, class Funding>
     // A lock_time has 32 bits, and below the threshold it would be a height.
     if (m.expire_time_secs > 0xffff'ffff || expiry.seconds < lock_time_threshold ||
         expiry > session.asked_at + (window + env.settings.window_tolerance))
-        return fail(errc::time_window_unacceptable, "the expiry is later than the window that was asked for");
+        return fail(errc::time_window_unacceptable,
+                    "the expiry is later than the window that was asked for: the clock here is behind the server's, "
+                    "or the server takes no window so short");
     PAYCHAN_CHECK(check_expiry(expiry, env));
     if (m.min_accepted_channel_size > static_cast<std::uint64_t>(session.offer.value))
         return fail(errc::channel_value_too_large, "the server wants a larger channel than this client offers");
@@ -355,7 +368,8 @@ template <class Scheme>
 /// next.record  a stored channel to resume, or an empty one
 /// offer        [satoshi] the channel to open; with one to resume, opened only if the server has forgotten that; 0: none
 /// Fails        wrong_state (not idle, or a record that cannot be resumed), out_of_range (too small to be refunded),
-///              unsupported (no version that is built in is allowed), key_unavailable.
+///              wrong_clock (it is behind the chain, and a channel is to be opened), unsupported (no version that is
+///              built in is allowed), key_unavailable.
 template <class Contracts, class Keys, class Funding>
 [[nodiscard]] result<effects> start(client_channel& next, const client_environment<Keys, Funding>& env, satoshi offer) {
     channel_record& record = next.record;
@@ -367,6 +381,7 @@ template <class Contracts, class Keys, class Funding>
     if (!resuming && !bears_refund(offer))
         return fail(errc::out_of_range, "a channel holds at least 1546 satoshi, or its refund is dust");
     if (!is_money(offer)) return fail(errc::out_of_range, "the channel's value is not an amount of money");
+    if (!resuming && env.clock_behind) return detail::clock_is_behind();
     session.phase = client_phase::version_sent;
     session.version = resuming ? record.protocol : Contracts::preferred(env.settings.versions);
     if (!Contracts::has(session.version))

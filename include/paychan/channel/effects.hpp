@@ -22,6 +22,7 @@ enum class event_kind : std::uint8_t {
     buried,  ///< that block is so deep, or the contract missing so long, or so many such, that the records were deleted
     double_spent,  ///< another transaction, in a block, has spent the contract's coins: payments on it are worth nothing
                    ///< while that stays; closing = its txid, data = the transaction; total = what is lost
+    clock_wrong,  ///< this machine's `clock` is behind the chain's `chain_time`: no channel is opened until it is right
 };
 
 [[nodiscard]] constexpr const char* name_of(event_kind k) {
@@ -37,6 +38,7 @@ enum class event_kind : std::uint8_t {
         case event_kind::confirmed: return "confirmed";
         case event_kind::buried: return "buried";
         case event_kind::double_spent: return "double_spent";
+        case event_kind::clock_wrong: return "clock_wrong";
     }
     return "unknown";
 }
@@ -49,7 +51,9 @@ struct event {
     txid closing{};
     bytes_view data{};  ///< lives during the call
     error problem{};
-    bool by_peer = false;  ///< the problem is what the peer's ERROR says
+    bool by_peer = false;    ///< the problem is what the peer's ERROR says
+    unix_time clock{};       ///< clock_wrong: what this machine's says,
+    unix_time chain_time{};  ///< and the chain's median time
 };
 
 /// Records to be on disk, all at once, before anything else happens.  An empty view is not written.

@@ -49,15 +49,17 @@ struct server_environment {
     Keys& keys;
     Payout& wallet;
     Find& find;
-    unix_time now{};
+    unix_time now{};  ///< [s] the later of the clock and the chain's median time
     fee_rate rate{};
     bytes_span settlement_memory;    ///< for the settlement; lives as long as the session
     satoshi expected_min_payment{};  ///< [satoshi] what this peer asked for at an earlier attempt; 0: not known
+    bool clock_behind = false;       ///< the clock is behind the chain's median time: nothing is opened
 };
 
 //  phase         | message or input    | condition, else the error                                | next
 //  --------------+---------------------+----------------------------------------------------------+---------------
-//  idle          | CLIENT_VERSION      | a version that we have (NO_ACCEPTABLE_VERSION);          | initiated
+//  idle          | CLIENT_VERSION      | a version that we have (NO_ACCEPTABLE_VERSION), and a    | initiated
+//                |                     | clock that is not behind the chain (OTHER);              |
 //                |                     | if it names a channel that can be resumed                | open, broadcasting
 //  initiated     | PROVIDE_REFUND      | version 1; shape and lock_time (BAD_TRANSACTION)         | refund_signed
 //  initiated     | PROVIDE_CONTRACT    | version 2; script, value, key, payment (BAD_TRANSACTION) | broadcasting
@@ -125,6 +127,9 @@ template <class Scheme, class Env>
 [[nodiscard]] result<effects> initiate_channel(server_channel& next, const Env& env, const wire::client_version& m) {
     channel_record& record = next.record;
     server_session& session = next.session;
+    if (env.clock_behind)
+        return fail(errc::other,
+                    "this server opens no channels now: its clock is behind the time of the chain's blocks");
     record = {};
     record.protocol = Scheme::version;
     PAYCHAN_TRY(record.key, env.keys.new_key());

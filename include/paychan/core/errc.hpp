@@ -37,6 +37,7 @@ enum class errc : std::uint8_t {
     peer_error = 82,          ///< the peer sent an ERROR message
     invalid_signature = 83,   ///< a signature that is not strict DER, not on its curve, or does not verify
     invalid_key = 84,         ///< bytes that are not a public or private key
+    wrong_clock = 85,         ///< this machine's clock is behind the chain's time: set it right
 };
 
 /// True when the code is one of the wire's own numbers.
@@ -73,6 +74,7 @@ enum class errc : std::uint8_t {
         case errc::peer_error: return "peer_error";
         case errc::invalid_signature: return "invalid_signature";
         case errc::invalid_key: return "invalid_key";
+        case errc::wrong_clock: return "wrong_clock";
     }
     return "unknown";
 }

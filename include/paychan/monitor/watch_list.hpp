@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "paychan/bitcoin/block.hpp"
+#include "paychan/channel/chain_view.hpp"
 #include "paychan/channel/claim.hpp"
 #include "paychan/channel/contract.hpp"
 #include "paychan/monitor/record_reader.hpp"
@@ -138,6 +139,7 @@ public:
     template <class Carry>
     void tick(unix_time now, unix_time at, fee_rate rate, Carry&& carry) {
         now_ = now;
+        watch_clock(now);
         const bool behind = tip_height_ > height_;
         // A round is a block, or ten minutes in which none is shown: the chain may go on where this process cannot follow.
         if ((!behind && height_ != round_height_) || now < round_time_ || now >= round_time_ + settings_.retry) {
@@ -653,6 +655,19 @@ private:
         events_.on_event(told);
     }
 
+    /// Told once, until it is right again.
+    void watch_clock(unix_time now) {
+        const bool wrong = chain_view{{}, median_time()}.is_ahead_of(now);
+        if (wrong && !clock_told_) {
+            event told{event_kind::clock_wrong};
+            told.problem = {errc::wrong_clock, "this machine's clock is behind the time of the chain's blocks"};
+            told.clock = now;
+            told.chain_time = median_time();
+            events_.on_event(told);
+        }
+        clock_told_ = wrong;
+    }
+
     S& store_;
     Events& events_;
     monitor_settings settings_;
@@ -678,6 +693,7 @@ private:
     key_id highest_key_{};
     bool has_seen_block_ = false;
     bool doubtful_ = false;
+    bool clock_told_ = false;
     std::array<std::uint8_t, wire::max_frame_size> memory_{};  // one stored transaction
 };
 
