@@ -75,7 +75,7 @@ private:
         if (!sent) return list_.report_now_and_then(id, sent.error());
         const auto tx = parse_transaction(*sent);
         const auto closing = tx ? std::optional(tx->id()) : std::nullopt;
-        if (!list_.apply(id, happened::closing_offered{closing, look.round}).tell) return;
+        if (!list_.apply(id, happened::closing_offered{closing, look.round, {}}).tell) return;
         event told = detail::event_of(event_kind::refunding, *record);
         if (closing) told.closing = *closing;
         list_.tell(told);

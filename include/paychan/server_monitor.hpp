@@ -166,7 +166,12 @@ private:
         const auto sent =
             detail::broadcast_stored(record_kind::server_settlement, id, store_, broadcaster_, list_.memory());
         const auto tx = sent ? parse_transaction(*sent) : fail(sent.error());
-        (void)list_.apply(id, happened::closing_offered{tx ? std::optional(tx->id()) : std::nullopt, look.round});
+        happened::closing_offered offered{tx ? std::optional(tx->id()) : std::nullopt, look.round, {}};
+        // An earlier process may have built it, at the fee of another day.
+        if (const auto* const e = list_.index().find(id); tx && e != nullptr && e->second.state.built_rate == 0)
+            if (const auto record = load_record(store_, record_kind::server_channel, id))
+                offered.rate = rate_of_settlement(*tx, record->terms.value);
+        (void)list_.apply(id, offered);
         if (sent || sent.error().code == errc::store_failed) return;
         // The contract was spent before this side settled, and the block that spent it is gone; or a write was cut in two,
         // or the record is damaged.

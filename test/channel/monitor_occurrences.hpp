@@ -41,7 +41,7 @@ inline const std::vector<std::vector<std::string_view>>& event_vocabulary() {
         {"early", "clock_at_deadline", "chain_at_deadline", "at_expiry", "past_expiry", "clock_past_week", "past_week"},
         {"nothing_seen", "seen_95", "seen_96", "seen_193", "buried"},
         {"behind", "caught_up"},
-        {"fee_1000", "fee_1999", "fee_2000"},
+        {"fee_1000", "fee_1999", "fee_2000", "fee_unread"},
         {"was_written", "was_not_written", "cannot_be_written"},
         {"wrote_open", "wrote_settling", "wrote_unbacked"},
         {"was_stored", "was_not_stored"},
@@ -170,9 +170,16 @@ inline const std::vector<occurrence>& occurrences() {
                 out.push_back(
                     {"settlement_built", words{stored ? "was_stored" : "was_not_stored", fee},
                      happened::settlement_built{another_closing, this_round, paychan::fee_rate{sat_per_kvb}, stored}});
-        out.push_back({"closing_offered", {"of_nothing"}, happened::closing_offered{std::nullopt, this_round}});
-        out.push_back({"closing_offered", {"of_closing"}, happened::closing_offered{closing, this_round}});
-        out.push_back({"closing_offered", {"of_another"}, happened::closing_offered{another_closing, this_round}});
+        out.push_back(
+            {"closing_offered", {"of_nothing", "fee_unread"}, happened::closing_offered{std::nullopt, this_round, {}}});
+        out.push_back(
+            {"closing_offered", {"of_closing", "fee_unread"}, happened::closing_offered{closing, this_round, {}}});
+        out.push_back({"closing_offered",
+                       {"of_another", "fee_unread"},
+                       happened::closing_offered{another_closing, this_round, {}}});
+        out.push_back({"closing_offered",
+                       {"of_closing", "fee_1999"},
+                       happened::closing_offered{closing, this_round, paychan::fee_rate{1'999}}});
         out.push_back({"contract_offered", {}, happened::contract_offered{this_round, looked_at}});
         out.push_back({"connection_asked", {}, happened::connection_asked{this_round}});
         return out;
@@ -208,7 +215,7 @@ inline const std::vector<occurrence>& occurrences() {
         {"closing_answered", {closing_refused, told, offered}},
         {"record_written", {written}},
         {"settlement_built", {closing_refused, offered, asked_over, built_at, built_rate}},
-        {"closing_offered", {told, offered, closed_by}},
+        {"closing_offered", {told, offered, closed_by, built_rate}},
         {"contract_offered", {asked, offered}},
         {"connection_asked", {asked_over}},
     };

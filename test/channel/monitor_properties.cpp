@@ -199,7 +199,7 @@ TEST_CASE("a channel with its duties done is not due again in this round, but fo
         if (todo.settle || todo.build_anew)
             (void)now(happened::settlement_built{another_closing, l.round, l.rate, true});
         else if (todo.offer_closing)
-            (void)now(happened::closing_offered{closing, l.round});
+            (void)now(happened::closing_offered{closing, l.round, {}});
         else if (todo.offer_contract)
             (void)now(happened::contract_offered{l.round, l.now});
         const duties left = now(l);

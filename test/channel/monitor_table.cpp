@@ -309,10 +309,9 @@ const std::vector<group> table{
         {"server !settling"},
         {"server settling !unended"},
         {"server settling unended offered_now"},
-        // Another process made it: this one learns the fee, and may rebuild it at once if it was refused.
-        {"server settling unended !offered_now closing_fine rate_unknown", "offer_contract offer_closing", "rate_of_day"},
-        {"server settling unended !offered_now closing_refused rate_unknown not_built built_long_ago", "offer_contract build_anew", "rate_of_day"},
-        {"server settling unended !offered_now closing_refused rate_unknown built_lately", "offer_contract offer_closing", "rate_of_day"},
+        // Another process made it, or an earlier one: this one reads the fee where it is offered.
+        {"server settling unended !offered_now closing_fine rate_unknown", "offer_contract offer_closing"},
+        {"server settling unended !offered_now closing_refused rate_unknown", "offer_contract build_anew"},
         {"server settling unended !offered_now closing_fine rate_1000 fee_1000 fee_1999", "offer_contract offer_closing"},
         {"server settling unended !offered_now closing_fine rate_1000 fee_2000", "offer_contract build_anew"},
         {"server settling unended !offered_now closing_refused rate_1000 fee_1000 not_built built_long_ago", "offer_contract build_anew"},
@@ -371,6 +370,12 @@ const std::vector<group> table{
         {"of_nothing", "", "offered_now"},
         {"of_closing", "", "offered_now closing"},
         {"of_another", "", "offered_now another_closing"},
+    }},
+    {"closing_offered", "fee", {
+        {"client"},
+        {"server !rate_unknown"},
+        {"server rate_unknown fee_1999", "", "rate_of_day"},
+        {"server rate_unknown fee_unread"},
     }},
     {"closing_offered", "told", {
         {"server"},

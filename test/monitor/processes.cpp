@@ -277,6 +277,26 @@ TEST_CASE("a settlement that stays refused is built anew for another fee at once
     CHECK(w.server_record().version == version + 1);
 }
 
+TEST_CASE("a settlement that an earlier process built is built anew though fees rose before this one began",
+          "[monitor]") {
+    left_alone w;
+    w.server_side->on_chain(fee_estimate{{1'000}});
+    REQUIRE(w.server_side->settle(w.id));
+    w.catch_up();
+    const txid first = w.server_record().closing;
+    w.start();
+    w.server_side->on_chain(fee_estimate{{40'000}});
+    w.tick();  // reads what it pays
+    CHECK(w.server_record().closing == first);
+    w.chain.mine(1, p2pkh_script({}).view(), memory_chain::contents::nothing);
+    w.tick();
+    CHECK(w.server_record().closing != first);
+    const bytes second = stored_bytes(w.payee.disk, record_kind::server_settlement, w.id);
+    const fee_rate rate = rate_of_settlement(parse_transaction(second).value(), w.server_record().terms.value);
+    CHECK(rate >= fee_rate{40'000});
+    CHECK(rate <= fee_rate{41'000});
+}
+
 TEST_CASE("a settlement that fees have left behind is built anew with the next block, and either of the two will do",
           "[monitor]") {
     left_alone w;
@@ -297,7 +317,8 @@ TEST_CASE("a settlement that fees have left behind is built anew with the next b
     w.server_side->on_chain(fee_estimate{{3'999}});
     empty_block();
     CHECK(w.server_record().closing == first);
-    w.server_side->on_chain(fee_estimate{{4'000}});
+    // Read from the transaction, the rate is a little higher: it is not as large as one can be.
+    w.server_side->on_chain(fee_estimate{{by_another ? 4'100 : 4'000}});
     w.tick();
     CHECK(w.server_record().closing == first);  // no block came
     empty_block();

@@ -99,6 +99,7 @@ struct settlement_built {
 struct closing_offered {
     std::optional<txid> closing;  ///< of what was stored
     std::int32_t round = 0;
+    fee_rate rate{};  ///< server: what that pays, where it was asked for; see watched::built_rate
 };
 struct contract_offered {
     std::int32_t round = 0;
@@ -410,11 +411,14 @@ struct monitor_rules {
     /// does not replace it keeps the old one, and either will do.
     [[nodiscard]] bool needs_rebuilding(const happened::look& l) const {
         constexpr std::int32_t rebuild_rounds = 6;
-        const auto rate = static_cast<std::int32_t>(
-            std::clamp<std::int64_t>(l.rate.sat_per_kvb, 0, std::numeric_limits<std::int32_t>::max()));
-        if (w.built_rate == 0) w.built_rate = rate;
+        const std::int32_t rate = rate_number(l.rate);
         if (w.refused) return w.built_rate != rate || l.round >= w.built_at + rebuild_rounds;
-        return rate / 2 >= w.built_rate;
+        return w.built_rate != 0 && rate / 2 >= w.built_rate;
+    }
+
+    [[nodiscard]] static std::int32_t rate_number(fee_rate rate) {
+        return static_cast<std::int32_t>(
+            std::clamp<std::int64_t>(rate.sat_per_kvb, 0, std::numeric_limits<std::int32_t>::max()));
     }
 
     duties operator()(const happened::record_written& r) const {
@@ -428,8 +432,7 @@ struct monitor_rules {
         w.closing = b.closing;
         w.refused = false;
         w.offered = w.built_at = b.round;
-        w.built_rate = static_cast<std::int32_t>(
-            std::clamp<std::int64_t>(b.rate.sat_per_kvb, 0, std::numeric_limits<std::int32_t>::max()));
+        w.built_rate = rate_number(b.rate);
         if (!b.stored) w.asked_over = b.round;  // once a round
         return {};
     }
@@ -439,7 +442,10 @@ struct monitor_rules {
         w.offered = o.round;
         // After a reorganisation `closing` may still name what another transaction of the contract was.
         if (o.closing) w.closing = *o.closing;
-        if (server) return out;
+        if (server) {
+            if (w.built_rate == 0) w.built_rate = rate_number(o.rate);
+            return out;
+        }
         if (!w.told) out.tell = event_kind::refunding;
         w.told = true;
         return out;

@@ -68,6 +68,15 @@ template <class Scheme>
     return tx.id();
 }
 
+/// [sat/kvB] What a stored settlement pays.  With inputs of a wallet, whose values it does not tell: the least that nodes
+/// relay.
+[[nodiscard]] inline fee_rate rate_of_settlement(const transaction& tx, satoshi contract_value) {
+    if (tx.input_count() != 1) return min_relay_fee_rate;
+    std::int64_t fee = contract_value.value;
+    for (const tx_output& out : tx.outputs()) fee -= out.value.value;
+    return std::max(min_relay_fee_rate, fee_rate{fee * 1'000 / static_cast<std::int64_t>(tx.vsize())});
+}
+
 /// Builds and signs the settlement of the last payment, into `memory`.
 /// Pays the fee out of the payout; when that is too little, asks the wallet for inputs if it can add some; else pays
 /// the most that the payout bears, if a node would still relay it. Fails  insufficient_funds (try again when fees are

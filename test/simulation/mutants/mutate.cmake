@@ -35,8 +35,8 @@ endfunction()
 
 open_header(client_monitor.hpp)
 # 1: the records go with the first broadcast.
-mutate([=[        if (!list_.apply(id, happened::closing_offered{closing, look.round}).tell) return;
-]=] [=[        const bool first = list_.apply(id, happened::closing_offered{closing, look.round}).tell.has_value();
+mutate([=[        if (!list_.apply(id, happened::closing_offered{closing, look.round, {}}).tell) return;
+]=] [=[        const bool first = list_.apply(id, happened::closing_offered{closing, look.round, {}}).tell.has_value();
         if (simulation::is_mutant(1))
             for (const auto kind : {record_kind::client_contract, record_kind::client_refund, record_kind::client_channel})
                 (void)store_.erase({kind, id});
