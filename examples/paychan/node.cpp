@@ -236,7 +236,9 @@ void node::on_status(bitcoind::node_status status, const bitcoind::rpc_error& ca
             tell("waiting", {});
             return fail("not_found", words + ": start again when it has more blocks, or with a lower --birthday");
         case unreachable:
-            if (cause.failure == bitcoind::rpc_failure::unauthorized && !use_.patient) {
+            if ((cause.failure == bitcoind::rpc_failure::unauthorized ||
+                 cause.failure == bitcoind::rpc_failure::forbidden) &&
+                !use_.patient) {
                 tell("unreachable", {});
                 return fail("unreachable", words + ": see --chain");
             }

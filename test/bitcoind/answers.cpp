@@ -43,8 +43,8 @@ TEST_CASE("a broadcast's outcome follows the node's error code and the beginning
 }
 
 TEST_CASE("a broadcast that the node did not hear of is unreachable", "[bitcoind]") {
-    const auto failure =
-        GENERATE(rpc_failure::unauthorized, rpc_failure::unreachable, rpc_failure::bad_answer, rpc_failure::queue_full);
+    const auto failure = GENERATE(rpc_failure::unauthorized, rpc_failure::forbidden, rpc_failure::unreachable,
+                                  rpc_failure::bad_answer, rpc_failure::queue_full);
     const auto r = read_broadcast(fail_rpc(failure, "why"), some_id);
     CHECK(r.outcome == broadcast_outcome::unreachable);
     CHECK(r.reason == "why");
@@ -60,7 +60,7 @@ TEST_CASE("a broadcast is accepted only under its own txid", "[bitcoind]") {
 TEST_CASE("a fee estimate is used within its bounds, and replaced when there is none", "[bitcoind]") {
     const fee_settings s;
     const auto rate = [&](const char* text) {
-        return read_fee_estimate(parse_json(text).value(), s).value().sat_per_kvb;
+        return read_fee_estimate(parse_json(text).value(), {}, s).value().sat_per_kvb;
     };
     CHECK(rate(R"({"feerate":0.00012345,"blocks":6})") == 12'345);
     CHECK(rate(R"({"feerate":5e-5,"blocks":6})") == 5'000);
@@ -70,9 +70,41 @@ TEST_CASE("a fee estimate is used within its bounds, and replaced when there is 
          {R"({"errors":["Insufficient data or no feerate found"],"blocks":6})", R"({"feerate":-1})", R"({"feerate":0})",
           R"({"feerate":null})", R"({"feerate":"0.1"})", R"({"feerate":1e20})", "null", "[]"})
         CHECK(rate(none) == 2'000);
-    CHECK(read_fee_estimate(node_error(-32603, "Fee estimation disabled"), s) == fee_rate{2'000});
-    CHECK_FALSE(read_fee_estimate(node_error(-28, "Verifying blocks..."), s));
-    CHECK_FALSE(read_fee_estimate(fail_rpc(rpc_failure::unreachable, ""), s));
+    CHECK(read_fee_estimate(node_error(-32603, "Fee estimation disabled"), {}, s) == fee_rate{2'000});
+    CHECK(read_fee_estimate(fail_rpc(rpc_failure::forbidden, ""), {}, s) == fee_rate{2'000});
+    CHECK_FALSE(read_fee_estimate(node_error(-28, "Verifying blocks..."), {}, s));
+    CHECK_FALSE(read_fee_estimate(fail_rpc(rpc_failure::unreachable, ""), {}, s));
+    CHECK_FALSE(read_fee_estimate(fail_rpc(rpc_failure::unauthorized, ""), {}, s));
+}
+
+TEST_CASE("an estimate is never below what the node's mempool takes, and nothing is above the operator's limit",
+          "[bitcoind]") {
+    const fee_settings s;
+    const auto rate = [&](const char* text, std::int64_t floor) {
+        return read_fee_estimate(parse_json(text).value(), fee_rate{floor}, s).value().sat_per_kvb;
+    };
+    CHECK(rate(R"({"errors":["Insufficient data or no feerate found"]})", 1'000) == 2'000);
+    CHECK(rate(R"({"errors":["Insufficient data or no feerate found"]})", 8'000) == 10'000);
+    CHECK(rate(R"({"feerate":0.00005})", 8'000) == 10'000);
+    CHECK(rate(R"({"feerate":0.0002})", 8'000) == 20'000);
+    CHECK(rate(R"({"feerate":0.00005})", 1'000'000) == 200'000);
+    CHECK(rate(R"({"feerate":0.00001})", 100) == 1'000);  // Core 30 relays less, and older nodes do not
+    CHECK(rate(R"({"feerate":0.00001})", 1'000) == 1'000);
+}
+
+TEST_CASE("a mempool's floor is the larger of what it takes now and what it relays at all", "[bitcoind]") {
+    const auto floor = [](const char* text) {
+        return read_mempool_floor(parse_json(text).value()).value().sat_per_kvb;
+    };
+    CHECK(floor(R"({"mempoolminfee":0.00003,"minrelaytxfee":0.00001})") == 3'000);
+    CHECK(floor(R"({"mempoolminfee":0.00001,"minrelaytxfee":0.00005})") == 5'000);
+    CHECK(floor(R"({"mempoolminfee":0.000001})") == 100);
+    for (const char* none : {R"({"mempoolminfee":-1})", R"({"mempoolminfee":"0.1"})", R"({"size":3})", "null", "[]"})
+        CHECK(floor(none) == 0);
+    CHECK(read_mempool_floor(node_error(-32601, "Method not found")) == fee_rate{});
+    CHECK(read_mempool_floor(fail_rpc(rpc_failure::forbidden, "")) == fee_rate{});
+    CHECK_FALSE(read_mempool_floor(node_error(-28, "Verifying blocks...")));
+    CHECK_FALSE(read_mempool_floor(fail_rpc(rpc_failure::unreachable, "")));
 }
 
 TEST_CASE("a node's chain info is read, or refused as malformed", "[bitcoind]") {

@@ -917,6 +917,52 @@ TEST_CASE("the fee rate is the fallback without an estimate, and is told when it
     CHECK(t.f.fees == std::vector<std::int64_t>{2'000, 12'345, 200'000});
 }
 
+TEST_CASE("the fee rate is above what the node's mempool takes, and asked for at once when the node refuses something",
+          "[bitcoind]") {
+    auto s = settings();
+    s.fee_poll = std::chrono::hours(1);
+    fixture t(5, s);
+    std::string floor = "0.00003";
+    t.chain.first = [&](const fake::request& r) -> std::optional<fake::reply> {
+        if (r.method() == "getmempoolinfo") return fake::ok(r, json{{"mempoolminfee", json::parse(floor)}});
+        if (r.method() == "sendrawtransaction") return fake::error(r, -26, "mempool min fee not met");
+        return std::nullopt;
+    };
+    t.follow();
+    REQUIRE(t.run([&] { return t.f.fees.size() == 1; }));
+    floor = "0.0001";
+    t.looks(3);
+    CHECK(t.f.fees == std::vector<std::int64_t>{3'750});
+    t.broadcast(transaction_named(1));
+    REQUIRE(t.run([&] { return t.f.fees.size() == 2; }));
+    CHECK(t.f.fees.back() == 12'500);
+}
+
+TEST_CASE("a node that forbids its fee methods is followed at the fallback's rate", "[bitcoind]") {
+    fixture t(5);
+    t.chain.first = [&](const fake::request& r) -> std::optional<fake::reply> {
+        if (r.method() == "getmempoolinfo" || r.method() == "estimatesmartfee") return fake::http(403, "");
+        return std::nullopt;
+    };
+    t.follow();
+    REQUIRE(t.catch_up());
+    REQUIRE(t.run([&] { return t.f.fees.size() == 1; }));
+    CHECK(t.f.fees == std::vector<std::int64_t>{2'000});
+    CHECK(t.f.states == std::vector{node_status::following});
+}
+
+TEST_CASE("a node that forbids a method that is needed is told by the method's name", "[bitcoind]") {
+    fixture t(5);
+    t.chain.first = [&](const fake::request& r) -> std::optional<fake::reply> {
+        if (r.method() == "getblock") return fake::http(403, "");
+        return std::nullopt;
+    };
+    t.follow();
+    REQUIRE(t.run([&] { return !t.f.states.empty(); }));
+    CHECK(t.f.states.back() == node_status::unreachable);
+    CHECK(t.f.last_words == "the node forbids this user or this address to call it: getblock");
+}
+
 TEST_CASE("a stopped backend lets the io_context end and tells nothing more", "[bitcoind]") {
     fixture t(40);
     const auto stop_at = GENERATE(0, 3, 40);
@@ -925,7 +971,7 @@ TEST_CASE("a stopped backend lets the io_context end and tells nothing more", "[
     };
     t.follow();
     REQUIRE(t.run([&] { return t.f.blocks.count(stop_at) == 1; }));
-    t.b().broadcast(transaction_named(1));
+    t.broadcast(transaction_named(1));
     t.node.down();
     t.io.restart();
     t.io.run_for(5s);

@@ -27,7 +27,7 @@ TEST_CASE("a node that is too busy is to be asked again", "[bitcoind]") {
     CHECK(r.error().message.find("Work queue depth exceeded") != std::string::npos);
 }
 
-TEST_CASE("401 and 403 are about the login, whatever their body", "[bitcoind]") {
+TEST_CASE("401 is about the login, and 403 about what it may do, whatever their body", "[bitcoind]") {
     CHECK(read_answer(401, "", 1).error().failure == rpc_failure::unauthorized);
-    CHECK(read_answer(403, R"({"result":1,"id":1})", 1).error().failure == rpc_failure::unauthorized);
+    CHECK(read_answer(403, R"({"result":1,"id":1})", 1).error().failure == rpc_failure::forbidden);
 }

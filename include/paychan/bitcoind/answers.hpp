@@ -48,19 +48,40 @@ struct broadcast_result {
 
 struct fee_settings {
     fee_rate fallback{2'000};  ///< [sat/kvB] when the node has no estimate: twice the least that nodes relay
-    fee_rate max{200'000};     ///< [sat/kvB] no estimate makes us pay more
+    fee_rate max{200'000};     ///< [sat/kvB] no estimate or floor makes us pay more
     int target = 6;            ///< [blocks] within which a transaction should confirm
 };
 
-/// The rate of estimatesmartfee, between Core's least relay rate and `max`; the fallback when the node has none.
-/// Nothing when the node did not answer: what was known before still holds.
-[[nodiscard]] inline std::optional<fee_rate> read_fee_estimate(const rpc_result& answer, const fee_settings& s) {
-    if (!answer && answer.error().failure != rpc_failure::node_error) return std::nullopt;
-    if (!answer && answer.error().code == rpc_in_warmup) return std::nullopt;
+/// False when nothing is known by it: what was known before still holds.
+[[nodiscard]] inline bool is_an_answer(const rpc_result& answer) {
+    if (answer) return true;
+    const rpc_error& e = answer.error();
+    return (e.failure == rpc_failure::node_error && e.code != rpc_in_warmup) || e.failure == rpc_failure::forbidden;
+}
+
+/// The least rate that the node takes now: of getmempoolinfo, mempoolminfee, which rises while the mempool is full, or
+/// minrelaytxfee, whichever is more.  Zero when it does not say, or may not be asked; nothing when it did not answer.
+[[nodiscard]] inline std::optional<fee_rate> read_mempool_floor(const rpc_result& answer) {
+    if (!is_an_answer(answer)) return std::nullopt;
+    fee_rate floor{};
+    if (answer)
+        for (const char* const name : {"mempoolminfee", "minrelaytxfee"})
+            if (const auto text = number_text(member(*answer, name)))
+                if (const auto rate = parse_btc_per_kvb(*text)) floor = std::max(floor, *rate);
+    return floor;
+}
+
+/// The rate of estimatesmartfee, between the least that nodes take and `max`; the fallback when the node has none, or may
+/// not be asked.  Nothing when the node did not answer: what was known before still holds.
+/// floor  of read_mempool_floor.  A quarter more is paid, for it moves while a transaction waits.
+[[nodiscard]] inline std::optional<fee_rate> read_fee_estimate(const rpc_result& answer, fee_rate floor,
+                                                               const fee_settings& s) {
+    if (!is_an_answer(answer)) return std::nullopt;
     fee_rate rate = s.fallback;
     if (answer)
         if (const auto text = number_text(member(*answer, "feerate")))
             if (const auto estimate = parse_btc_per_kvb(*text); estimate && estimate->sat_per_kvb > 0) rate = *estimate;
+    if (floor > min_relay_fee_rate) rate = std::max(rate, fee_rate{floor.sat_per_kvb + floor.sat_per_kvb / 4});
     return std::max(min_relay_fee_rate, std::min(rate, s.max));
 }
 

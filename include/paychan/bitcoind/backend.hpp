@@ -258,6 +258,7 @@ private:
     void send(const txid& id, std::string hex) {
         rpc_.call("sendrawtransaction", json::array({std::move(hex)}), [this, id](rpc_result answer) {
             broadcast_result r = read_broadcast(answer, id);
+            if (r.outcome == broadcast_outcome::refused) next_fee_ = {};  // perhaps for its fee: what is it now?
             answers_.push_back({id, r.outcome, std::move(r.reason)});
             tell_answers();
         });
@@ -276,8 +277,11 @@ private:
     void ask_fee_rate() {
         if (clock::now() < next_fee_) return;
         next_fee_ = clock::now() + settings_.fee_poll;
+        rpc_.call("getmempoolinfo", json::array(), [this](rpc_result answer) {
+            if (const auto floor = read_mempool_floor(answer)) floor_ = *floor;
+        });
         rpc_.call("estimatesmartfee", json::array({settings_.fees.target}), [this](rpc_result answer) {
-            const auto rate = read_fee_estimate(answer, settings_.fees);
+            const auto rate = read_fee_estimate(answer, floor_, settings_.fees);
             if (!rate) next_fee_ = {};  // no answer: again with the next look at the node
             if (!rate || rate == rate_) return;
             tell_all(fee_estimate{*rate});
@@ -311,6 +315,7 @@ private:
     std::deque<answered> answers_;  // that were not told to all yet
     std::optional<std::tuple<node_status, rpc_failure, int>> reported_;
     std::optional<fee_rate> rate_;
+    fee_rate floor_{};  // of the node's mempool
     clock::time_point next_fee_{};
     clock::time_point walk_began_{};
     clock::time_point told_progress_{};

@@ -57,6 +57,7 @@ public:
 private:
     struct request {
         std::uint64_t id = 0;
+        std::string method;
         std::string body;
         completion done;
     };
@@ -88,7 +89,8 @@ private:
             }
             const std::uint64_t id = ++last_id_;
             const json body{{"jsonrpc", "1.0"}, {"id", id}, {"method", method}, {"params", std::move(params)}};
-            queue_.push_back({id, body.dump(-1, ' ', false, json::error_handler_t::replace), std::move(done)});
+            queue_.push_back(
+                {id, std::string(method), body.dump(-1, ' ', false, json::error_handler_t::replace), std::move(done)});
             if (queue_.size() == 1) boost::asio::post(io_, [self = shared_from_this()] { self->next(); });
         }
 
@@ -193,6 +195,8 @@ private:
             if (!c->in->keep_alive() || status == 401 || c->buffer.size() > 0) drop_connection();
             rpc_result result = read_answer(status, answer.body(), queue_.front().id);
             if (!result && result.error().failure == rpc_failure::unauthorized) return fail_all(result.error());
+            if (!result && result.error().failure == rpc_failure::forbidden)
+                result.error().message += ": " + queue_.front().method;
             finish(std::move(result));
         }
 

@@ -11,7 +11,8 @@ namespace paychan::bitcoind {
 
 enum class rpc_failure {
     node_error,    ///< the node's own error: `code` is JSON-RPC's, `message` the node's words
-    unauthorized,  ///< HTTP 401 or 403
+    unauthorized,  ///< HTTP 401: the login is wrong
+    forbidden,     ///< HTTP 403: this user may not call the method, or nobody may from this address
     unreachable,   ///< no connection, no answer in time, or the node is too busy
     bad_answer,    ///< what answers does not speak JSON-RPC as a node does
     queue_full,    ///< it was not asked: too many requests wait
@@ -44,8 +45,7 @@ inline constexpr std::size_t max_words = 300;  // [characters] of a node's text 
 /// Reads a node's answer.  Nodes send a JSON body with 200, 404 and 500 alike; 401 and 403 have none.
 [[nodiscard]] inline rpc_result read_answer(unsigned status, std::string_view body, std::uint64_t id) {
     if (status == 401) return fail_rpc(rpc_failure::unauthorized, "the node refuses user or password");
-    if (status == 403)
-        return fail_rpc(rpc_failure::unauthorized, "the node forbids this user or this address to call it");
+    if (status == 403) return fail_rpc(rpc_failure::forbidden, "the node forbids this user or this address to call it");
     auto answer = parse_json(body);
     if (!answer || !answer->is_object()) {
         if (status == 503) return fail_rpc(rpc_failure::unreachable, "the node is too busy: " + one_line(body));

@@ -3,7 +3,7 @@
 const http = require('http');
 
 /**
- * Passes on all calls but those that `answer({id, method, params})` answers: with an HTTP status (0 drops the
+ * Passes on all calls but those that `answer({id, method, params})` answers, now or as a promise: with an HTTP status (0 drops the
  * connection), with {result}, or with another object, which is the error of a 500 as nodes give it.
  * Resolves with {url, close}.
  */
@@ -11,10 +11,10 @@ async function proxy(node, answer) {
   const server = http.createServer((request, response) => {
     const pieces = [];
     request.on('data', (piece) => pieces.push(piece));
-    request.on('end', () => {
+    request.on('end', async () => {
       const body = Buffer.concat(pieces);
       const call = JSON.parse(body);
-      const own = answer(call);
+      const own = await answer(call);
       if (own === 0) return request.socket.destroy();
       if (own && own.result !== undefined) {
         response.writeHead(200, {'content-type': 'application/json'});
