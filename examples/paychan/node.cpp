@@ -33,7 +33,7 @@ node::node(const options& o, report& out, const node_use& use)
     with_store([&] { return open_store(seed); }, {});
     if (o.chain == "print:") {
         // The median time of the last 11 blocks is about an hour behind the clock; 2 hours are on the safe side.
-        median_time_ = clock_.now() + -7'200;
+        tip_ = chain_tip{0, clock_.now() + -7'200};
         chain_.emplace<bitcoind::print_broadcaster>(io(), [this](const txid& id, std::string_view hex) {
             out_.event({{"event", "transaction"}, {"txid", text_of(id)}, {"hex", hex}},
                        "broadcast this transaction by other means (" + text_of(id) + "):\n" + std::string(hex));
@@ -98,13 +98,8 @@ void node::on_chain(const chain_event& e) {
     if (connections_) connections_(told);
     tell_(told);
     match(
-        e,
-        [this](const chain_tip& t) {
-            tip_ = t;
-            median_time_ = t.median_time;
-        },
-        [this](const connected_block&) { ++steps_; }, [this](const disconnected_blocks&) { ++steps_; },
-        [this](const passed_blocks& p) { on_passed(p); });
+        e, [this](const chain_tip& t) { tip_ = t; }, [this](const connected_block&) { ++steps_; },
+        [this](const disconnected_blocks&) { ++steps_; }, [this](const passed_blocks& p) { on_passed(p); });
     delivery_.on_chain(e);
 }
 

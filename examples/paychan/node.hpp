@@ -107,7 +107,7 @@ public:
         height_ = [&] { return keep.height(); };
         caught_up_ = [&] { return keep.caught_up(); };
         chain_.start(*this);
-        if (prints()) tell_(chain_tip{0, median_time_});
+        if (tip_) tell_(*tip_);
         if (options_.fee_rate || prints()) tell_(fee_estimate{rate_});
         tick();
         turning_ = std::make_shared<asio::keep_turning<Keeper>>(io().get_executor(), keep);
@@ -154,7 +154,8 @@ public:
     [[nodiscard]] bool stopping() const { return loop_.stopping(); }
     [[nodiscard]] fee_rate rate() const { return rate_; }
     [[nodiscard]] std::int32_t height() const { return height_ ? height_() : 0; }
-    [[nodiscard]] unix_time median_time() const { return median_time_; }  ///< of the node's last block
+    /// Of the node's last block.
+    [[nodiscard]] unix_time median_time() const { return tip_ ? tip_->median_time : unix_time{}; }
 
     /// How the last broadcast of a transaction ended.
     [[nodiscard]] std::optional<broadcast_outcome> outcome_of(const txid& id) const { return delivery_.outcome_of(id); }
@@ -209,7 +210,6 @@ private:
     std::function<result<void>()> save_;
     std::shared_ptr<void> turning_;
 
-    unix_time median_time_{};
     std::optional<chain_tip> tip_;  // that was told last
     std::string trouble_;           // with the node, for people
     hourly told_;

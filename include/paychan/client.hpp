@@ -167,7 +167,13 @@ public:
 private:
     [[nodiscard]] client_environment<KeyPolicy, WalletPolicy> environment() {
         const unix_time now = clock_.now();
-        return {settings_, keys_, wallet_, view_.later(now), view_.rate, bytes_span{memory_}, view_.is_ahead_of(now)};
+        return {settings_,
+                keys_,
+                wallet_,
+                view_.later(now),
+                view_.rate,
+                bytes_span{memory_},
+                is_behind(now, view_.median_time)};
     }
 
     /// Carries out what a step computed on next_: persist, broadcast, send, close, notify.

@@ -198,7 +198,7 @@ private:
                 view_.rate,
                 bytes_span{settlement_},
                 expected_min_payment_,
-                view_.is_ahead_of(now)};
+                is_behind(now, view_.median_time)};
     }
 
     /// Encodes the frames and lists the records of what a step computed on next_.

@@ -11,6 +11,11 @@ namespace paychan {
 /// [s] by which the chain may be ahead of a clock: its blocks' times are those of whoever mined them.
 inline constexpr std::int64_t clock_tolerance = 600;
 
+/// The chain's median time is about an hour behind the world's, so a clock that is behind it is wrong.
+[[nodiscard]] constexpr bool is_behind(unix_time clock, unix_time median_time) {
+    return clock + clock_tolerance < median_time;
+}
+
 /// As chain events have told it.
 struct chain_view {
     fee_rate rate = min_relay_fee_rate;  ///< [sat/kvB] what a transaction should pay now
@@ -26,9 +31,6 @@ struct chain_view {
 
     /// The later of the two: a refund comes free by the chain's time, whatever a clock says.
     [[nodiscard]] unix_time later(unix_time clock) const { return std::max(clock, median_time); }
-
-    /// The chain's median time is about an hour behind the world's, so such a clock is wrong.
-    [[nodiscard]] bool is_ahead_of(unix_time clock) const { return clock + clock_tolerance < median_time; }
 };
 
 }  // namespace paychan

@@ -138,7 +138,7 @@ template <class Scheme, KeyStore K>
     return {};
 }
 
-/// The expiry would be wrong by as much as the clock.
+/// Steps count from the chain's time then, which is about an hour late: good enough to get money back by, not to open on.
 [[nodiscard]] inline tl::unexpected<error> clock_is_behind() {
     return fail(errc::wrong_clock,
                 "this machine's clock is behind the time of the chain's blocks: set it right to open channels");

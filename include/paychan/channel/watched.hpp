@@ -27,9 +27,8 @@ struct watched {
     std::int32_t asked_over = never;  ///< server: round in which the channel's connection was asked to settle
     std::int32_t refused_at = never;  ///< server: height at which the network refused the contract first
     std::int32_t built_at = never;    ///< server: round in which the settlement was built, and
-    std::int32_t built_rate =
-        0;             ///< [sat/kvB] with which fee; 0: by another process, or an earlier one, until it is read
-    unix_time seen{};  ///< when this process heard of the channel
+    std::int32_t built_rate = 0;      ///< [sat/kvB] with which fee; 0: not read yet, where another process built it
+    unix_time seen{};                 ///< when this process heard of the channel
 
     channel_stage stage = channel_stage::none;
     bool lost : 1 = false;       ///< the end is another spend of the contract's coins; stored

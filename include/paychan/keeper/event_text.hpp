@@ -45,9 +45,7 @@ namespace paychan {
                    text_of(e.total) + " paid on it are worth nothing unless a reorganisation undoes that";
         case event_kind::clock_wrong:
             return "this machine's clock says " + text_of(e.clock) + ", and the chain's blocks are of " +
-                   text_of(e.chain_time) +
-                   ": set it right; until then no channel is opened, and deadlines go by the "
-                   "chain";
+                   text_of(e.chain_time) + ": set it right; until then no channel is opened";
     }
     return {};
 }

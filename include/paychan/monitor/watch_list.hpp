@@ -657,7 +657,7 @@ private:
 
     /// Told once, until it is right again.
     void watch_clock(unix_time now) {
-        const bool wrong = chain_view{{}, median_time()}.is_ahead_of(now);
+        const bool wrong = is_behind(now, median_time());
         if (wrong && !clock_told_) {
             event told{event_kind::clock_wrong};
             told.problem = {errc::wrong_clock, "this machine's clock is behind the time of the chain's blocks"};
