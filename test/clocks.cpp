@@ -65,6 +65,24 @@ TEST_CASE("a server whose clock is behind the chain opens nothing: the refund co
     CHECK(w.payee.events.last(event_kind::error).problem.code == errc::other);
 }
 
+TEST_CASE("a server that learns the chain's time before its node takes the contract opens nothing",
+          "[server][clocks]") {
+    slow_world w;
+    REQUIRE(w.c->connect(satoshi{1'000'000}));  // neither side was told of the chain
+    while (w.s->phase() != server_phase::broadcasting) {
+        REQUIRE(w.pipe.second.deliver(*w.s));
+        while (w.pipe.first.deliver(*w.c)) continue;
+    }
+    w.s->on_chain(chain_tip{w.chain.height(), w.chain.median_time()});
+    w.payee.follower.deliver(*w.s);
+    CHECK(error_text(w.payee.transport.sent) ==
+          "TIME_WINDOW_UNACCEPTABLE: the network took the contract too late: its expiry is too near by now");
+    CHECK(w.payee.events.count(event_kind::opened) == 0);
+    CHECK(w.payee.events.count(event_kind::payment) == 0);
+    CHECK(load_record(w.payee.disk, record_kind::server_channel, w.s->record().terms.contract.id)->stage ==
+          channel_stage::contract_stored);
+}
+
 TEST_CASE("a server that comes to a connection late knows what the chain has told before", "[server][clocks]") {
     slow_world w;
     chain_view view;

@@ -104,7 +104,7 @@ public:
     void on_broadcast(const txid& id, broadcast_outcome outcome, std::string_view = {}) {
         if (channel_.session.phase == server_phase::ended) return;
         next_ = channel_;
-        const auto batch = prepare(paychan::on_broadcast(next_, id, outcome));
+        const auto batch = prepare(paychan::on_broadcast(next_, settings_, view_.later(clock_.now()), id, outcome));
         if (carry_out(put_all(store_, batch))) follow_up();
     }
 

@@ -211,7 +211,10 @@ private:
         note(step<schemes>(client, client_env(), decoded(from_server.at(i))), from_client_next);
         if (!from_client_next.empty()) from_client = from_client_next;
     }
-    void accepted() { note(on_broadcast(server, server.session.broadcast, broadcast_outcome::accepted), from_server); }
+    void accepted() {
+        note(on_broadcast(server, payee_settings, now, server.session.broadcast, broadcast_outcome::accepted),
+             from_server);
+    }
 
     client_channel client;
     server_channel server;
@@ -581,11 +584,13 @@ TEST_CASE("the server does in every phase what the table says to every outcome o
         for (std::size_t i = 0; i < 3 && exists(r.phase, talk.version); ++i) {
             INFO(name_of(r.phase) << " hears outcome " << i);
             server_channel next = talk.at(r.phase);
-            const auto done = on_broadcast(next, next.session.broadcast, static_cast<broadcast_outcome>(i));
+            const auto done =
+                on_broadcast(next, talk.payee_settings, now, next.session.broadcast, static_cast<broadcast_outcome>(i));
             CHECK(in_brief(done, next) == r.expected[i]);
 
             server_channel other = talk.at(r.phase);  // another connection's transaction
-            const auto passed = on_broadcast(other, txid{bytes32{7}}, static_cast<broadcast_outcome>(i));
+            const auto passed =
+                on_broadcast(other, talk.payee_settings, now, txid{bytes32{7}}, static_cast<broadcast_outcome>(i));
             CHECK(in_brief(passed, other) == name_of(r.phase));
         }
 }
@@ -801,8 +806,9 @@ TEST_CASE("a channel is resumed by its contract's txid in display order", "[chan
         server_channel waiting;
         CHECK(in_brief(step<schemes>(waiting, talk.server_env(), hello->send[0]), waiting) ==
               "broadcasting; send SERVER_VERSION; tell stored");
-        CHECK(in_brief(on_broadcast(waiting, waiting.session.broadcast, broadcast_outcome::accepted), waiting) ==
-              "open; persist channel; send CHANNEL_OPEN; tell payment opened");
+        CHECK(in_brief(on_broadcast(waiting, talk.payee_settings, now, waiting.session.broadcast,
+                                    broadcast_outcome::accepted),
+                       waiting) == "open; persist channel; send CHANNEL_OPEN; tell payment opened");
     }
     SECTION("one whose contract the network refused meanwhile awaits that it takes it, and tells no payment twice") {
         talk.known.stage = channel_stage::unbacked;
@@ -811,10 +817,12 @@ TEST_CASE("a channel is resumed by its contract's txid in display order", "[chan
               "broadcasting; send SERVER_VERSION; tell stored");
         CHECK(in_brief(step<schemes>(waiting, talk.server_env(), again->send[0]), waiting) == out_of_order);
         server_channel refused = waiting;
-        CHECK(in_brief(on_broadcast(refused, refused.session.broadcast, broadcast_outcome::refused), refused) ==
-              "BAD_TRANSACTION");
-        CHECK(in_brief(on_broadcast(waiting, waiting.session.broadcast, broadcast_outcome::accepted), waiting) ==
-              "open; persist channel; send CHANNEL_OPEN; tell opened");
+        CHECK(in_brief(on_broadcast(refused, talk.payee_settings, now, refused.session.broadcast,
+                                    broadcast_outcome::refused),
+                       refused) == "BAD_TRANSACTION");
+        CHECK(in_brief(on_broadcast(waiting, talk.payee_settings, now, waiting.session.broadcast,
+                                    broadcast_outcome::accepted),
+                       waiting) == "open; persist channel; send CHANNEL_OPEN; tell opened");
         CHECK(waiting.record.stage == channel_stage::open);
     }
     SECTION("one that is settling is offered a new channel") {

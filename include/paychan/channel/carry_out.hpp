@@ -185,8 +185,8 @@ private:
 }
 result<to_broadcast> on_disk(const result<void>& written, result<effects>&& wanted) = delete;  // it points to them
 
-/// The one way past the disk.  What a settlement rests on, the client's last payment, is on disk already; only a clock that
-/// is far behind the chain takes another one so late; and a disk that takes nothing must not cost the channel.
+/// The one way past the disk.  What a settlement rests on, the client's last payment, is on disk already; only a
+/// server that was not told of the chain takes another one so late; and a disk that takes nothing must not cost the channel.
 /// why     the failed write
 /// wanted  a settlement to broadcast, and nothing to send: what a peer is told has to be on disk
 /// Fails   as the step did, or the write, where it is anything else.

@@ -64,7 +64,7 @@ struct server_environment {
 //  initiated     | PROVIDE_REFUND      | version 1; shape and lock_time (BAD_TRANSACTION)         | refund_signed
 //  initiated     | PROVIDE_CONTRACT    | version 2; script, value, key, payment (BAD_TRANSACTION) | broadcasting
 //  refund_signed | PROVIDE_CONTRACT    | script, value, outpoint, payment (BAD_TRANSACTION)       | broadcasting
-//  broadcasting  | contract accepted   |                                                          | open
+//  broadcasting  | contract accepted   | in time (TIME_WINDOW_UNACCEPTABLE)                       | open
 //  broadcasting  | contract refused    | (BAD_TRANSACTION)                                        | ended
 //  open          | UPDATE_PAYMENT      | see check_payment (BAD_TRANSACTION)                      | answering
 //  open          | UPDATE_PAYMENT      | the last one again: it is acked                          | open
@@ -465,7 +465,11 @@ template <class Contracts, class Env>
 
 /// Takes the network's word on the contract or the settlement that this conversation waits for; other txids are passed
 /// over. `unreachable` changes nothing: who broadcasts tries again.
-[[nodiscard]] inline result<effects> on_broadcast(server_channel& next, const txid& id, broadcast_outcome outcome) {
+/// now    [s] the later of the clock and the chain's median time
+/// Fails  bad_transaction (the network refuses the contract), time_window_unacceptable (it took it too late), other (it
+///        refuses the settlement now).
+[[nodiscard]] inline result<effects> on_broadcast(server_channel& next, const server_settings& settings, unix_time now,
+                                                  const txid& id, broadcast_outcome outcome) {
     channel_record& record = next.record;
     server_session& session = next.session;
     if (is_open(session.phase) && id == record.terms.contract.id && outcome == broadcast_outcome::refused) {
@@ -490,6 +494,10 @@ template <class Contracts, class Env>
     if (outcome == broadcast_outcome::refused)
         return contract ? fail(errc::bad_transaction, "the network refuses the contract")
                         : fail(errc::other, "the network refuses the settlement now: the server tries again");
+    // The chain's time may have been told, or have passed, since the contract came.
+    if (contract && !detail::takes_payments(record, settings, now))
+        return fail(errc::time_window_unacceptable,
+                    "the network took the contract too late: its expiry is too near by now");
     effects out;
     if (contract) {
         // The application hears of the first payment before it hears of the opening, as in the reference.
