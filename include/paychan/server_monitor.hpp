@@ -170,7 +170,7 @@ private:
         // An earlier process may have built it, at the fee of another day.
         if (const auto* const e = list_.index().find(id); tx && e != nullptr && e->second.state.built_rate == 0)
             if (const auto record = load_record(store_, record_kind::server_channel, id))
-                offered.rate = rate_of_settlement(*tx, record->terms.value);
+                offered.rate = rate_of_settlement(*tx, record->terms.value).value_or(rate_);
         (void)list_.apply(id, offered);
         if (sent || sent.error().code == errc::store_failed) return;
         // The contract was spent before this side settled, and the block that spent it is gone; or a write was cut in two,

@@ -292,7 +292,7 @@ TEST_CASE("a settlement that an earlier process built is built anew though fees 
     w.tick();
     CHECK(w.server_record().closing != first);
     const bytes second = stored_bytes(w.payee.disk, record_kind::server_settlement, w.id);
-    const fee_rate rate = rate_of_settlement(parse_transaction(second).value(), w.server_record().terms.value);
+    const auto rate = rate_of_settlement(parse_transaction(second).value(), w.server_record().terms.value).value();
     CHECK(rate >= fee_rate{40'000});
     CHECK(rate <= fee_rate{41'000});
 }

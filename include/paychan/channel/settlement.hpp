@@ -2,6 +2,8 @@
 // client checks it.
 #pragma once
 
+#include <optional>
+
 #include "paychan/channel/contract.hpp"
 
 namespace paychan {
@@ -68,10 +70,9 @@ template <class Scheme>
     return tx.id();
 }
 
-/// [sat/kvB] What a stored settlement pays.  With inputs of a wallet, whose values it does not tell: the least that nodes
-/// relay.
-[[nodiscard]] inline fee_rate rate_of_settlement(const transaction& tx, satoshi contract_value) {
-    if (tx.input_count() != 1) return min_relay_fee_rate;
+/// [sat/kvB] What a stored settlement pays; nothing for one with inputs of a wallet, whose values it does not tell.
+[[nodiscard]] inline std::optional<fee_rate> rate_of_settlement(const transaction& tx, satoshi contract_value) {
+    if (tx.input_count() != 1) return std::nullopt;
     std::int64_t fee = contract_value.value;
     for (const tx_output& out : tx.outputs()) fee -= out.value.value;
     return std::max(min_relay_fee_rate, fee_rate{fee * 1'000 / static_cast<std::int64_t>(tx.vsize())});
