@@ -278,7 +278,9 @@ private:
         if (clock::now() < next_fee_) return;
         next_fee_ = clock::now() + settings_.fee_poll;
         rpc_.call("getmempoolinfo", json::array(), [this](rpc_result answer) {
-            if (const auto floor = read_mempool_floor(answer)) floor_ = *floor;
+            const auto floor = read_mempool_floor(answer);
+            if (!floor) next_fee_ = {};  // no answer: again with the next look at the node
+            floor_ = floor.value_or(floor_);
         });
         rpc_.call("estimatesmartfee", json::array({settings_.fees.target}), [this](rpc_result answer) {
             const auto rate = read_fee_estimate(answer, floor_, settings_.fees);

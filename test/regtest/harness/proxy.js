@@ -14,7 +14,8 @@ async function proxy(node, answer) {
     request.on('end', async () => {
       const body = Buffer.concat(pieces);
       const call = JSON.parse(body);
-      const own = await answer(call);
+      let own;
+      try { own = await answer(call); } catch (e) { own = 0; }  // what it asked, the node or another, is gone
       if (own === 0) return request.socket.destroy();
       if (own && own.result !== undefined) {
         response.writeHead(200, {'content-type': 'application/json'});
