@@ -53,7 +53,7 @@ int bring_home(node& n, report& out, const listener& heard, Monitor& monitor, co
         if (r.closing_height != 0) continue;
         const std::string id = text_of(r.terms.contract.id);
         if (wanted(r)) {
-            if (n.outcome_of_closing(role, r) == broadcast_outcome::accepted) continue;
+            if (n.has_taken_spend_of(r.terms.contract)) continue;
             ++undone;
             out.event({{"event", "undone"}, {"channel", id}}, id + ": the network has not taken what brings it home");
             continue;
@@ -76,7 +76,8 @@ int run_settle(const options& o) {
     report out(o.json);
     node n(o, out, {.passes_pruned = true});
     listener heard{out};
-    const server_settings settings;
+    server_settings settings;
+    settings.fees = n.budget();
     server_monitor monitor(schemes{}, n.store(), n.keys(), n.wallet(), n, heard, settings);
     const auto settle_all = [&](const auto& which) {
         for (const channel_record& r : need_stored(load_channels(n.store(), channel_role::server), n.store()))
@@ -90,12 +91,6 @@ int run_settle(const options& o) {
             settle_all([](const channel_record& r) {
                 return r.stage == channel_stage::open || r.stage == channel_stage::unbacked;
             });
-        if (!n.deliver()) return false;
-        // Once more with the fee of the day for those that the network does not want: it may be the fee.
-        settle_all([&](const channel_record& r) {
-            return settling(r) && r.closing_height == 0 &&
-                   n.outcome_of_closing(channel_role::server, r) == broadcast_outcome::refused;
-        });
         return n.deliver();
     };
     return bring_home(n, out, heard, monitor, "settled by itself, or now with --all;", more, settling,
@@ -106,7 +101,7 @@ int run_refund(const options& o) {
     report out(o.json);
     node n(o, out, {.passes_pruned = true});
     listener heard{out};
-    client_monitor monitor(n.store(), n, heard);
+    client_monitor monitor(schemes{}, n.store(), n.keys(), n, heard, {}, n.budget());
     const auto is_due = [&](const channel_record& r) { return refund_is_due(r, n.median_time()); };
     const auto more = [&] {
         std::vector<std::uint8_t> memory(wire::max_frame_size);

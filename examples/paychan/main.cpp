@@ -59,6 +59,10 @@ void add_chain(CLI::App& command, options& o) {
         "Read all blocks from the birthday on again, in place of those that are new since the last command");
     add(command, "--fee-rate", o.fee_rate, "RATE", "[sat/kvB] in place of the node's estimate")
         ->check(CLI::Range(1'000, 1'000'000));
+    add(command, "--fee-share", o.fee_share, "PERCENT",
+        "What settlements and refunds may cost: [percent] of what would be lost without them; 50, and 90 at the "
+        "deadline")
+        ->check(CLI::Range(1, 100));
     add_default(command, "--patience", o.patience, "S",
                 "[s] for which a node that does not answer is asked again; `serve` and `watch` never give up")
         ->check(CLI::Range(1, 86'400));

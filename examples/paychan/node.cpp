@@ -28,7 +28,7 @@ node::node(const options& o, report& out, const node_use& use)
       net_(network_of(o)),
       delivery_(chain_, {.repeats = !use.patient,
                          .on_news = [this](const auto& a, bytes_view tx) { on_broadcast_news(a, tx); }}) {
-    if (o.fee_rate) rate_ = fee_rate{*o.fee_rate};
+    if (o.fee_rate) fees_.rate = fee_rate{*o.fee_rate};
     const seed_bytes seed = need(load_seed(o.seed), "--seed " + o.seed + " (make one with `paychan address`)");
     with_store([&] { return open_store(seed); }, {});
     if (o.chain == "print:") {
@@ -91,10 +91,14 @@ void node::with_store(const std::function<result<void>()>& f, const std::functio
 // ---- the chain
 
 void node::on_chain(const chain_event& e) {
-    // What its operator says counts, not what the node thinks.
-    if (const auto* const estimate = std::get_if<fee_estimate>(&e); estimate && !options_.fee_rate)
-        rate_ = estimate->rate;
-    const chain_event told = std::holds_alternative<fee_estimate>(e) ? chain_event(fee_estimate{rate_}) : e;
+    const auto* const estimate = std::get_if<fee_estimate>(&e);
+    if (estimate != nullptr) {
+        fees_ = *estimate;
+        fees_known_ = true;
+    }
+    // What its operator says counts, not what the node thinks; but what it does not take it does not take.
+    if (estimate != nullptr && options_.fee_rate) fees_ = {fee_rate{*options_.fee_rate}, {}, estimate->floor};
+    const chain_event told = estimate != nullptr ? chain_event(fees_) : e;
     if (connections_) connections_(told);
     tell_(told);
     match(
@@ -105,7 +109,10 @@ void node::on_chain(const chain_event& e) {
 
 bool node::catch_up() {
     // A node that is downloading the chain is behind it; on regtest it says so for as long as its last block is old.
-    const auto done = [this] { return caught_up_() && (!syncing_ || net_ == network::regtest); };
+    // What is built before the node has said what fees are would pay too little.
+    const auto done = [this] {
+        return caught_up_() && (!syncing_ || net_ == network::regtest) && (fees_known_ || prints());
+    };
     if (use_.patient) return run_until(done);
     const std::chrono::seconds patience(options_.patience);
     for (std::uint64_t before = steps_;; before = steps_) {

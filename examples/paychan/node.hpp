@@ -13,6 +13,7 @@
 #include "paychan/asio/loop.hpp"
 #include "paychan/bitcoind/backend.hpp"
 #include "paychan/bitcoind/print.hpp"
+#include "paychan/channel/fee_engine.hpp"
 #include "paychan/keeper/delivery.hpp"
 #include "paychan/keeper/hourly.hpp"
 #include "paychan/keeper/keeper.hpp"
@@ -108,7 +109,7 @@ public:
         caught_up_ = [&] { return keep.caught_up(); };
         chain_.start(*this);
         if (tip_) tell_(*tip_);
-        if (options_.fee_rate || prints()) tell_(fee_estimate{rate_});
+        if (options_.fee_rate || prints()) tell_(fees_);
         tick();
         turning_ = std::make_shared<asio::keep_turning<Keeper>>(io().get_executor(), keep);
         save_ = [&] { return keep.save(); };
@@ -119,7 +120,7 @@ public:
     void join(Connections& c) {
         connections_ = [&c](const chain_event& e) { tell(e, c); };
         if (tip_) connections_(*tip_);
-        connections_(fee_estimate{rate_});
+        connections_(fees_);
     }
 
     /// Runs until the chain has been read to its tip.  False: it cannot be, or, unless the command is patient, there was
@@ -152,16 +153,20 @@ public:
     wall_clock& clock() { return clock_; }
     [[nodiscard]] bool prints() const { return chain_.is<bitcoind::print_broadcaster>(); }
     [[nodiscard]] bool stopping() const { return loop_.stopping(); }
-    [[nodiscard]] fee_rate rate() const { return rate_; }
+    [[nodiscard]] fee_rate rate() const { return fees_.rate; }
+    /// What settlements and refunds may cost.
+    [[nodiscard]] fee_budget budget() const {
+        fee_budget out;
+        if (options_.fee_share) out.share = out.last_share = *options_.fee_share;
+        return out;
+    }
     [[nodiscard]] std::int32_t height() const { return height_ ? height_() : 0; }
     /// Of the node's last block.
     [[nodiscard]] unix_time median_time() const { return tip_ ? tip_->median_time : unix_time{}; }
 
     /// How the last broadcast of a transaction ended.
     [[nodiscard]] std::optional<broadcast_outcome> outcome_of(const txid& id) const { return delivery_.outcome_of(id); }
-    [[nodiscard]] std::optional<broadcast_outcome> outcome_of_closing(channel_role role, const channel_record& r) {
-        return delivery_.outcome_of_closing(*store_, role, r.terms.contract.id);
-    }
+    [[nodiscard]] bool has_taken_spend_of(const outpoint& spent) const { return delivery_.has_taken_spend_of(spent); }
 
 private:
     [[nodiscard]] result<void> open_store(const seed_bytes& seed);
@@ -191,7 +196,8 @@ private:
     report& out_;
     node_use use_;
     network net_;
-    fee_rate rate_{2'000};
+    fee_estimate fees_{fee_rate{2'000}, {}, {}};
+    bool fees_known_ = false;  // by the node
     asio::loop loop_;
     boost::asio::steady_timer timer_{loop_.io()};
     std::function<void()> every_second_;

@@ -16,15 +16,16 @@ struct options {
     bool json = false;
 
     // where things are
-    std::string store;                     ///< sqlite:FILE, file:FOLDER or postgres:CONNECTION
-    std::string chain;                     ///< rpc:http://USER:PASS@HOST:PORT or print:
-    std::string network;                   ///< mainnet, testnet, signet, regtest
-    std::string seed;                      ///< file
-    std::optional<std::int32_t> birthday;  ///< [blocks] height of the first block that can hold our coins
-    bool rescan = false;                   ///< read all blocks again
-    std::optional<std::int64_t> fee_rate;  ///< [sat/kvB] in place of the node's estimate
-    std::int64_t poll = 1000;              ///< [ms] between looks at the node
-    std::int64_t patience = 60;            ///< [s] for which a node that does not answer is asked again
+    std::string store;                      ///< sqlite:FILE, file:FOLDER or postgres:CONNECTION
+    std::string chain;                      ///< rpc:http://USER:PASS@HOST:PORT or print:
+    std::string network;                    ///< mainnet, testnet, signet, regtest
+    std::string seed;                       ///< file
+    std::optional<std::int32_t> birthday;   ///< [blocks] height of the first block that can hold our coins
+    bool rescan = false;                    ///< read all blocks again
+    std::optional<std::int64_t> fee_rate;   ///< [sat/kvB] in place of the node's estimate
+    std::optional<std::int32_t> fee_share;  ///< [percent]
+    std::int64_t poll = 1000;               ///< [ms] between looks at the node
+    std::int64_t patience = 60;             ///< [s] for which a node that does not answer is asked again
 
     // serve
     std::string listen;

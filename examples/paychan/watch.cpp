@@ -92,8 +92,9 @@ int run_watch(const options& o) {
             .passes_pruned = true});
     watch_events paying_heard(out, n.store(), record_kind::client_channel);
     watch_events paid_heard(out, n.store(), record_kind::server_channel);
-    const server_settings settings;
-    client_monitor paying(n.store(), n, paying_heard);
+    server_settings settings;
+    settings.fees = n.budget();
+    client_monitor paying(schemes{}, n.store(), n.keys(), n, paying_heard, {}, n.budget());
     server_monitor paid(schemes{}, n.store(), n.keys(), n.wallet(), n, paid_heard, settings);
     keeper keep(n.store(), n.keys(), n.wallet(), n, n.clock(), n.keeping(), paying, paid);
     n.start(keep);

@@ -1,27 +1,32 @@
 // A client's channels, brought home with nobody connected: each is refunded in time, unless a settlement was mined before.
 #pragma once
 
+#include "paychan/channel/refund.hpp"
 #include "paychan/monitor/watch_list.hpp"
 
 namespace paychan {
 
 /// Follows the chain for all channels that a store has of a client.  Call load() first, on_chain() with all that happens on
 /// the chain, tick() every second or so, and save() before the chain's position is stored: see keeper/.
-/// Refunds leave as soon as the chain's median time allows, and again with each block until one is in a block.
+/// Refunds leave as soon as the chain's median time allows, at the fee of the day, and again with each block until one is in
+/// a block: at a higher fee where the market asks for more, or where none takes it.  What was stored when the channel opened
+/// leaves in its place when the keys cannot be had.
 /// Beside a live connection Events must have `bool is_attached(const txid&)`: a record that the connection holds is not
 /// deleted, or the connection would write it anew.
-template <class StorePolicy, class BroadcastPolicy, class Events>
+template <class Contracts, class StorePolicy, class KeyPolicy, class BroadcastPolicy, class Events>
 class client_monitor {
     static_assert(Store<StorePolicy>, "StorePolicy: see Store in policy.hpp");
+    static_assert(KeyStore<KeyPolicy>, "KeyPolicy: see KeyStore in policy.hpp");
     static_assert(Broadcaster<BroadcastPolicy>, "BroadcastPolicy: see Broadcaster in policy.hpp");
 
 public:
     static constexpr channel_role role = channel_role::client;
     static constexpr chain_turn chain_order = chain_turn::monitors;
 
-    client_monitor(StorePolicy& store, BroadcastPolicy& broadcaster, Events& events,
-                   const monitor_settings& settings = {})
-        : list_(store, events, settings), store_(store), broadcaster_(broadcaster) {}
+    /// budget  what refunds may cost
+    client_monitor(Contracts, StorePolicy& store, KeyPolicy& keys, BroadcastPolicy& broadcaster, Events& events,
+                   const monitor_settings& settings = {}, const fee_budget& budget = {})
+        : list_(store, events, settings), store_(store), keys_(keys), broadcaster_(broadcaster), budget_(budget) {}
     client_monitor(const client_monitor&) = delete;
     client_monitor& operator=(const client_monitor&) = delete;
 
@@ -40,16 +45,20 @@ public:
 
     void on_chain(const chain_event& e) {
         list_.on_chain(e);
-        match(e, [this](const broadcast_answer& a) { on_answer(a); });
+        match(
+            e, [this](const broadcast_answer& a) { on_answer(a); },
+            [this](const fee_estimate& f) {
+                fees_ = f;
+                list_.on_fees(f);
+            });
     }
 
     /// Broadcasts the refunds that are due, and forgets what is buried.
     /// now  the clock; refunds go by the chain's time alone
     void tick(unix_time now) {
-        list_.tick(now, list_.median_time(), {},
-                   [this](const txid& id, const duties& todo, const happened::look& look) {
-                       if (todo.offer_closing) refund(id, look);
-                   });
+        list_.tick(now, list_.median_time(), [this](const txid& id, const duties& todo, const happened::look& look) {
+            if (todo.offer_closing) refund(id, look, false);
+        });
     }
 
     [[nodiscard]] std::size_t size() const { return list_.index().size(); }
@@ -68,30 +77,87 @@ public:
     [[nodiscard]] key_id highest_key() const { return list_.highest_key(); }
 
 private:
-    void refund(const txid& id, const happened::look& look) {
+    static constexpr std::int64_t patience =
+        24;  // [blocks] before a refund that none takes is worth more than the market asks
+
+    /// underpaid  the last one was refused for its fee
+    void refund(const txid& id, const happened::look& look, bool underpaid) {
         const auto record = load_record(store_, record_kind::client_channel, id);
         if (!record) return list_.report_now_and_then(id, record.error());
-        const auto sent = broadcast_refund(*record, look.median_time, store_, broadcaster_, list_.memory());
-        if (!sent) return list_.report_now_and_then(id, sent.error());
-        const auto tx = parse_transaction(*sent);
-        const auto closing = tx ? std::optional(tx->id()) : std::nullopt;
-        if (!list_.apply(id, happened::closing_offered{closing, look.round, {}}).tell) return;
+        if (!refund_is_due(*record, look.median_time)) return;
+        const auto& known = list_.index().find(id)->second.state;
+        // A contract that cannot be read is most likely mined long since: its refund must not wait for it.
+        (void)detail::broadcast_stored(record_kind::client_contract, id, store_, broadcaster_, list_.memory());
+        const auto stored = store_.get({record_kind::client_refund, id}, list_.memory());
+        const bytes_view old = stored ? stored->bytes : bytes_view{};
+
+        const fee_decision fee = decide(*record, known, look, underpaid);
+        const auto fresh = Contracts::template with<result<refund_buffer>>(record->protocol, [&]<class Scheme>() {
+            return build_refund<Scheme>(record->terms, record->key, keys_, old, fee.rate);
+        });
+        const bytes_view tx = fresh ? fresh->view() : old;
+        if (tx.empty()) return list_.report_now_and_then(id, stored ? fresh.error() : stored.error());
+        result<effects> wanted;
+        wanted->broadcast.push_back(tx);
+        if (auto ready = detail::on_disk({}, wanted))  // nothing rests on it: it can be made again
+            std::move(*ready).broadcast(broadcaster_).without_connection().notify([](const event&) {});
+        const auto parsed = parse_transaction(tx);
+        const auto closing = parsed ? std::optional(parsed->id()) : std::nullopt;
+        if (!fee.within_budget)
+            list_.report_now_and_then(
+                id, {errc::insufficient_funds, "the refund pays less than the network asks for, as its budget says"});
+        const happened::closing_offered offered{closing, look.round, fresh ? fee.rate : fee_rate{}};
+        if (!list_.apply(id, offered).tell) return;
         event told = detail::event_of(event_kind::refunding, *record);
         if (closing) told.closing = *closing;
         list_.tell(told);
     }
 
-    /// What could not be delivered is due again at once.
+    /// Without a deadline: the market's fee at first, and more when blocks pass all the same, but never all of the budget.
+    [[nodiscard]] fee_decision decide(const channel_record& record, const watched& known, const happened::look& look,
+                                      bool underpaid) const {
+        fee_question q{record.terms.value};
+        q.vsize = Contracts::template with<result<std::int64_t>>(
+                      record.protocol,
+                      [&]<class Scheme>() -> result<std::int64_t> {
+                          return static_cast<std::int64_t>(refund_vsize<Scheme>(record.terms));
+                      })
+                      .value_or(0);
+        const std::int64_t waited = known.built_at == watched::never ? 0 : look.round - known.built_at;
+        q.blocks_left = std::max(detail::steep_blocks + 1, patience - waited);
+        q.paid = fee_rate{known.built_rate};
+        q.unmined = known.offered != watched::never && known.offered != look.round;
+        q.underpaid = underpaid;
+        fee_decision fee = decide_fee(fees_, q, budget_);
+        // A little more would not be taken in its place, and be another transaction.
+        if (q.paid.sat_per_kvb > 0 && !is_worth_replacing(q.paid, fee.rate)) fee.rate = q.paid;
+        return fee;
+    }
+
+    /// What could not be delivered is due again at once; so is one that pays too little for nodes.  One that another spend of
+    /// the contract outbids is not: that is an older refund, or a settlement, which pays this side too.
     void on_answer(const broadcast_answer& a) {
-        if (a.outcome != broadcast_outcome::unreachable) return;
-        (void)list_.apply(a.id, happened::contract_answered{a.outcome, list_.height()});
-        if (auto* const ended = list_.index().ended_by(a.id))
-            (void)list_.apply(txid(ended->first), happened::closing_answered{a.outcome});
+        const bool underpaid = a.outcome == broadcast_outcome::refused && a.for_fee == fee_refusal::underpaid;
+        if (a.outcome == broadcast_outcome::unreachable)
+            (void)list_.apply(a.id, happened::contract_answered{a.outcome, list_.height()});
+        auto* const ended = list_.index().ended_by(a.id);
+        if (ended == nullptr) return;
+        const txid channel = ended->first;
+        if (a.outcome == broadcast_outcome::unreachable)
+            (void)list_.apply(channel, happened::closing_answered{a.outcome});
+        const auto& known = ended->second.state;
+        if (!underpaid || known.ended() || known.built_rate == 0) return;
+        const auto record = load_record(store_, record_kind::client_channel, channel);
+        const auto look = list_.look();
+        if (record && decide(*record, known, look, true).rate > fee_rate{known.built_rate}) refund(channel, look, true);
     }
 
     detail::watch_list<role, StorePolicy, Events> list_;
     StorePolicy& store_;
+    KeyPolicy& keys_;
     BroadcastPolicy& broadcaster_;
+    fee_budget budget_;
+    fee_estimate fees_{min_relay_fee_rate, {}, {}};
 };
 
 }  // namespace paychan

@@ -224,6 +224,29 @@ concept FeeInputWallet = PayoutWallet<W> && requires(W w, const settlement_draft
     { w.add_fee_inputs(draft, memory) } -> std::same_as<result<bytes_view>>;
 };
 
+/// What a transaction and its unmined ancestors pay, and what they weigh.
+struct package {
+    satoshi fee{};           ///< [satoshi]
+    std::int64_t vsize = 0;  ///< [vbytes]; 0: not known
+};
+
+/// For nodes that let nothing take an unmined settlement's place: a child that spends its payout pays for both.
+/// pay_for(draft, memory)  a signed transaction that spends `payout` to the wallet.  The same draft gives the same one.
+///                         Fails  insufficient_funds (the payout does not bear it), as add_fee_inputs.
+struct child_draft {
+    outpoint payout;
+    satoshi value{};    ///< [satoshi] of the payout
+    bytes_view script;  ///< it pays to, one of the wallet's
+    package parent;     ///< what the settlement and its unmined ancestors pay and weigh
+    fee_rate rate{};    ///< [sat/kvB] that all of them are to pay together
+    satoshi most{};     ///< [satoshi] of fee, for the child
+};
+
+template <class W>
+concept ChildWallet = PayoutWallet<W> && requires(W w, const child_draft& draft, bytes_span memory) {
+    { w.pay_for(draft, memory) } -> std::same_as<result<bytes_view>>;
+};
+
 // ---- Broadcaster --------------------------------------------------------------------------------------------------
 
 /// broadcast(tx)  hands a transaction to the network.  Never blocks; the outcome comes back later through the driver's
@@ -267,16 +290,28 @@ struct chain_tip {
     unix_time median_time{};
 };
 
+/// Why the network refused a transaction, where a higher fee helps.
+enum class fee_refusal : std::uint8_t {
+    none,       ///< for something else, or it is not known
+    underpaid,  ///< it pays less than nodes take now
+    outbid,     ///< something that it would replace pays as much
+};
+
 /// What the network said to a transaction.
 struct broadcast_answer {
     txid id;
     broadcast_outcome outcome{};
-    std::string_view words;  ///< the node's, for people; lives during the call
+    std::string_view words;                   ///< the node's, for people; lives during the call
+    fee_refusal for_fee = fee_refusal::none;  ///< with `refused`
+    package with_ancestors{};                 ///< with `accepted`, where the node tells
 };
 
-/// What a transaction should pay now.
+/// What transactions should pay now.  More with each: floor, rate, soon.
 struct fee_estimate {
-    fee_rate rate{};
+    fee_rate rate{};   ///< [sat/kvB] to be in a block in an hour or so
+    fee_rate soon{};   ///< [sat/kvB] to be in one of the next two; 0: not known
+    fee_rate floor{};  ///< [sat/kvB] below this nodes take nothing now; 0: not known
+    friend bool operator==(const fee_estimate&, const fee_estimate&) = default;
 };
 
 using chain_event =

@@ -1,6 +1,8 @@
 // A server's channels, brought home with nobody connected: each is settled before its expiry.
 #pragma once
 
+#include <map>
+
 #include "paychan/channel/server_step.hpp"
 #include "paychan/monitor/watch_list.hpp"
 
@@ -51,14 +53,23 @@ public:
     void on_chain(const chain_event& e) {
         list_.on_chain(e);
         match(
-            e, [this](const broadcast_answer& a) { on_answer(a); }, [this](const fee_estimate& f) { rate_ = f.rate; });
+            e, [this](const broadcast_answer& a) { on_answer(a); },
+            [this](const fee_estimate& f) {
+                fees_ = f;
+                list_.on_fees(f);
+            });
     }
 
     /// Settles what is due by the clock or by the chain's time, whichever is later (an early settlement costs nobody
     /// money), gives to the network again what is in no block yet, and forgets what is buried.
     void tick(unix_time now) {
-        list_.tick(now, std::max(now, list_.median_time()), rate_,
+        list_.tick(now, std::max(now, list_.median_time()),
                    [this](const txid& id, const duties& todo, const happened::look& look) { carry(id, todo, look); });
+        std::erase_if(offers_, [this](const auto& o) {
+            const auto* const e = list_.index().find(o.first);
+            return e == nullptr || e->second.state.ended();
+        });
+        forget_packages();
     }
 
     /// Settles a channel now that no connection holds, or broadcasts its settlement again.
@@ -89,15 +100,9 @@ private:
 
     void carry(const txid& id, const duties& todo, const happened::look& look) {
         if (todo.settle && settle_when_due(id, look)) return;
-        bool build = todo.build_anew && !list_.is_attached(id);
-        if (build) {
-            const auto built = settle(id, is_in_need(id, look));
-            if (built) return;
-            list_.report_now_and_then(id, built.error());
-        }
         if (todo.offer_contract) offer_contract(id);
         if (todo.offer_closing || todo.build_anew)
-            offer_settlement(id, look);
+            offer_settlement(id, look, todo.build_anew);
         else if (todo.offer_contract)
             (void)list_.apply(id, happened::contract_offered{look.round, look.now});
     }
@@ -112,7 +117,7 @@ private:
         if (const auto stage = list_.look_again(id); stage && *stage == channel_stage::settling) {
             // By another process: its settlement is as good.
             offer_contract(id);
-            offer_settlement(id, look);
+            offer_settlement(id, look, false);
             return true;
         }
         // Tried again with the next tick.  A record that is newer by now is of another process, which settles it.
@@ -135,25 +140,32 @@ private:
         const auto* const e = list_.index().find(id);
         if (e == nullptr) return fail(errc::not_found, "another process has deleted the channel");
         if (e->second.state.ended()) return fail(errc::wrong_state, "what ends the channel is in a block already");
+        PAYCHAN_TRY(const fee_decision fee, decide(record, e->second.state, {}, false));
         server_channel next{record, {}};
-        next.session.phase = server_phase::open;
-        auto find = [](const txid&) -> result<channel_record> { return fail(errc::not_found, "not asked for"); };
-        const server_environment<KeyPolicy, WalletPolicy, decltype(find)> env{
-            settings_, keys_, wallet_, find, {}, rate_, bytes_span{settlement_}};
-        const result<effects> wanted = paychan::settle<Contracts>(next, env);
+        const result<effects> wanted = build(next, fee.rate);
         if (!wanted) return fail(wanted.error());
         const detail::put_batch batch(wanted->persist, next.record, record_kind::server_channel);
         const result<void> written = put_all(store_, batch.view());
         auto ready = !written && in_need ? detail::settlement_on_full_disk_near_expiry(written.error(), wanted)
                                          : detail::on_disk(written, wanted);
         if (!ready) return fail(ready.error());
-        (void)list_.apply(id,
-                          happened::settlement_built{next.record.closing, list_.round(), rate_, written.has_value()});
+        offers_.erase(id);
+        (void)list_.apply(
+            id, happened::settlement_built{next.record.closing, list_.round(), fee.rate, written.has_value()});
         offer_contract(id);
         std::move(*ready).broadcast(broadcaster_).without_connection().notify([this](const event& told) {
             list_.tell(told);
         });
         return written;
+    }
+
+    /// The effects of settling point to settlement_.
+    [[nodiscard]] result<effects> build(server_channel& next, fee_rate rate) {
+        next.session.phase = server_phase::open;
+        auto find = [](const txid&) -> result<channel_record> { return fail(errc::not_found, "not asked for"); };
+        const server_environment<KeyPolicy, WalletPolicy, decltype(find)> env{
+            settings_, keys_, wallet_, find, {}, fees_.rate, bytes_span{settlement_}};
+        return paychan::settle<Contracts>(next, env, rate);
     }
 
     void offer_contract(const txid& id) {
@@ -162,27 +174,194 @@ private:
         (void)detail::broadcast_stored(record_kind::server_contract, id, store_, broadcaster_, list_.memory());
     }
 
-    void offer_settlement(const txid& id, const happened::look& look) {
-        const auto sent =
-            detail::broadcast_stored(record_kind::server_settlement, id, store_, broadcaster_, list_.memory());
-        const auto tx = sent ? parse_transaction(*sent) : fail(sent.error());
-        happened::closing_offered offered{tx ? std::optional(tx->id()) : std::nullopt, look.round, {}};
-        // An earlier process may have built it, at the fee of another day.
-        if (const auto* const e = list_.index().find(id); tx && e != nullptr && e->second.state.built_rate == 0)
-            if (const auto record = load_record(store_, record_kind::server_channel, id))
-                offered.rate = rate_of_settlement(*tx, record->terms.value).value_or(rate_);
-        (void)list_.apply(id, offered);
-        if (sent || sent.error().code == errc::store_failed) return;
-        // The contract was spent before this side settled, and the block that spent it is gone; or a write was cut in two,
-        // or the record is damaged.
-        if (const auto settled = settle(id, is_in_need(id, look)); !settled)
-            list_.report_now_and_then(id, settled.error());
+    // ---- fees.  A settlement that takes another one's place is stored when the network has taken it: either pays this side,
+    // and until then the stored one is the one that nodes may have.
+
+    /// What was offered for a channel that is settling, and what the network has taken.
+    struct offer {
+        std::vector<std::uint8_t> tx;  ///< given to the network in place of the stored one; empty: none
+        txid id;                       ///< of `tx`
+        package pays{};                ///< by the one that was taken, with its ancestors; vsize 0: none was
+        outpoint payout;               ///< of that one
+        satoshi value{};
+        script_buffer script;
+        bool is_fixed = false;  ///< nodes let nothing take its place
+        fee_rate wanted{};      ///< [sat/kvB] that was to take it
+        fee_rate child{};       ///< [sat/kvB] that it pays with its child
+    };
+
+    /// [satoshi] of the inputs that a wallet has added, where it tells.
+    [[nodiscard]] std::optional<satoshi> value_of(const outpoint& where) {
+        if constexpr (requires { wallet_.value_of(where); })
+            return wallet_.value_of(where);
+        else
+            return std::nullopt;
+    }
+    [[nodiscard]] std::optional<fee_rate> rate_of(const transaction& settlement, const channel_record& record) {
+        return rate_of_settlement(settlement, record.terms.value, [this](const outpoint& o) { return value_of(o); });
     }
 
-    /// How a broadcast ended: a settlement that was refused is built anew in time, with the fee of the day.
+    /// paid  by the last one.  Fails  as payout_script() does, unsupported.
+    [[nodiscard]] result<fee_decision> decide(const channel_record& record, const watched& known, fee_rate paid,
+                                              bool underpaid) {
+        PAYCHAN_TRY(const auto payout_to, wallet_.payout_script());
+        PAYCHAN_TRY(const std::size_t vsize, Contracts::template with<result<std::size_t>>(
+                                                 record.protocol, [&]<class Scheme>() -> result<std::size_t> {
+                                                     return settlement_vsize<Scheme>(record, payout_to);
+                                                 }));
+        constexpr std::int64_t block_interval = 600;  // [s]
+        const happened::look look = list_.look();
+        fee_question q{record.paid()};
+        q.vsize = static_cast<std::int64_t>(vsize);
+        q.blocks_left = (record.terms.expiry.seconds - std::max(look.now, look.median_time).seconds) / block_interval;
+        q.paid = paid;
+        q.unmined = known.offered != watched::never && known.offered != look.round;
+        q.underpaid = underpaid;
+        const auto parent = contracts_.find(record.terms.contract.id);
+        if (known.contract_height == 0 && parent != contracts_.end()) q.parent = parent->second;
+        const fee_decision fee = decide_fee(fees_, q, settings_.fees);
+        if (!fee.within_budget)
+            list_.report_now_and_then(record.terms.contract.id,
+                                      {errc::insufficient_funds,
+                                       "the settlement pays less than it should to be mined in time: its fee would be "
+                                       "above its budget, a share of what was paid"});
+        return fee;
+    }
+
+    /// Gives the stored settlement to the network, or one that pays what is due now.
+    /// anew  what was offered last was refused, and not for its fee: other coins may help
+    void offer_settlement(const txid& id, const happened::look& look, bool anew) {
+        const auto stored = store_.get({record_kind::server_settlement, id}, list_.memory());
+        const auto tx = stored ? parse_transaction(stored->bytes) : fail(stored.error());
+        if (!tx) {
+            (void)list_.apply(id, happened::closing_offered{std::nullopt, look.round, {}});
+            if (!stored && stored.error().code == errc::store_failed) return;
+            // The contract was spent before this side settled, and the block that spent it is gone; or a write was cut in
+            // two, or the record is damaged.
+            if (const auto settled = settle(id, is_in_need(id, look)); !settled)
+                list_.report_now_and_then(id, settled.error());
+            return;
+        }
+        const txid closing = tx->id();
+        const auto record = load_record(store_, record_kind::server_channel, id);
+        const auto* const e = list_.index().find(id);
+        if (e == nullptr) return;
+        const auto pays = record ? rate_of(*tx, *record) : std::nullopt;
+        const fee_rate last{e->second.state.built_rate};
+        const fee_rate paid = pays.value_or(last > fee_rate{} ? last : fees_.rate);
+        fee_rate child{};
+        if (record && may_replace(*record)) {
+            const auto o = offers_.find(id);
+            const bool is_fixed = o != offers_.end() && o->second.is_fixed;
+            const fee_rate before = is_fixed ? std::max(paid, o->second.child) : paid;
+            const auto fee = decide(*record, e->second.state, before, false);
+            const bool more = fee && is_worth_replacing(before, fee->rate);
+            if (is_fixed && more) child = fee->rate;
+            if (!is_fixed && (more || anew) && replace(*record, more ? fee->rate : paid)) return;
+        }
+        (void)detail::broadcast_stored(record_kind::server_settlement, id, store_, broadcaster_, list_.memory());
+        (void)list_.apply(id, happened::closing_offered{closing, look.round, paid});
+        if (child > fee_rate{}) pay_for(id, child);
+    }
+
+    /// Where the store says that it is settled, a connection that still holds it has nothing to say any more.
+    [[nodiscard]] bool may_replace(const channel_record& record) {
+        return record.stage == channel_stage::settling || !list_.is_attached(record.terms.contract.id);
+    }
+
+    /// Gives a settlement at another fee to the network.  False: there is none, and this was told.
+    bool replace(const channel_record& record, fee_rate rate) {
+        const txid id = record.terms.contract.id;
+        server_channel next{record, {}};
+        const auto built = build(next, rate);
+        if (!built) {
+            list_.report_now_and_then(id, built.error());
+            return false;
+        }
+        offer& o = offers_[id];
+        o.id = next.record.closing;
+        o.tx.assign(built->persist.settlement.begin(), built->persist.settlement.end());
+        (void)list_.apply(id, happened::settlement_built{o.id, list_.round(), rate, true});
+        send(o.tx);
+        return true;
+    }
+
+    void send(bytes_view tx) {
+        result<effects> wanted;
+        wanted->broadcast.push_back(tx);
+        if (auto ready = detail::on_disk({}, wanted))  // nothing rests on it
+            std::move(*ready).broadcast(broadcaster_).without_connection().notify([](const event&) {});
+    }
+
+    /// The network has refused the settlement for its fee: more, at once, as long as the budget lasts.
+    void raise(const txid& id) {
+        const auto* const e = list_.index().find(id);
+        if (e == nullptr || e->second.state.stage != channel_stage::settling) return;
+        const auto record = load_record(store_, record_kind::server_channel, id);
+        if (!record || !may_replace(*record)) return;
+        const fee_rate paid{std::max(e->second.state.built_rate, 1)};
+        const auto fee = decide(*record, e->second.state, paid, true);
+        if (fee && fee->rate > paid) (void)replace(*record, fee->rate);
+    }
+
+    /// Nodes keep the first one: a child of its payout raises what they are paid for both.
+    void pay_for(const txid& id, fee_rate rate) {
+        if constexpr (ChildWallet<WalletPolicy>) {
+            const auto o = offers_.find(id);
+            const auto record = load_record(store_, record_kind::server_channel, id);
+            if (o == offers_.end() || o->second.pays.vsize == 0 || !record) return;
+            const satoshi most{share_of(record->paid(), settings_.fees, settings_.fees.last_share).value -
+                               o->second.pays.fee.value};
+            const auto child = wallet_.pay_for(
+                {o->second.payout, o->second.value, o->second.script.view(), o->second.pays, rate, most},
+                list_.memory());
+            if (!child) return list_.report_now_and_then(id, child.error());
+            o->second.child = rate;
+            send(*child);
+        }
+    }
+
+    /// The network has a settlement: what it pays is remembered, and one that took the stored one's place is stored.
+    void on_taken(const txid& id, const broadcast_answer& a, bool instead) {
+        offer& o = offers_[id];
+        if (!instead) {
+            const auto stored = store_.get({record_kind::server_settlement, id}, list_.memory());
+            if (!stored) return;
+            o.tx.assign(stored->bytes.begin(), stored->bytes.end());
+        }
+        const std::vector<std::uint8_t> bytes = std::exchange(o.tx, {});
+        const auto tx = parse_transaction(bytes);
+        const auto record = load_record(store_, record_kind::server_channel, id);
+        if (!tx || !record || tx->id() != a.id) return;
+        for (const tx_output& out : tx->outputs()) {  // the last one is the payout
+            o.value = out.value;
+            if (!o.script.assign(out.script_pubkey)) return;
+        }
+        o.payout = {a.id, static_cast<std::uint32_t>(tx->output_count() - 1)};
+        o.pays = a.with_ancestors;
+        if (const auto rate = rate_of(*tx, *record); o.pays.vsize == 0 && rate) {
+            const auto vsize = static_cast<std::int64_t>(tx->vsize());
+            o.pays = {satoshi{rate->sat_per_kvb * vsize / 1'000}, vsize};
+        }
+        if (!instead && o.is_fixed && o.wanted > o.child) pay_for(id, std::exchange(o.wanted, {}));
+        if (!instead) return;
+        o.is_fixed = false;
+        channel_record next = *record;
+        next.stage = channel_stage::settling;
+        next.closing = a.id;
+        ++next.version;
+        const detail::put_batch batch({true, {}, {}, bytes}, next, record_kind::server_channel);
+        if (const auto written = put_all(store_, batch.view()); !written)
+            list_.report_now_and_then(id, written.error());
+    }
+
+    // ---- what the network says
+
     void on_answer(const broadcast_answer& a) {
         // A contract first: it may be what ended another channel.
         if (list_.index().find(a.id) != nullptr) {
+            if (a.outcome == broadcast_outcome::accepted && a.with_ancestors.vsize > 0)
+                contracts_[a.id] = a.with_ancestors;
             if (list_.apply(a.id, happened::contract_answered{a.outcome, list_.height()}).stop_if_open)
                 list_.stop_if_open(a.id);
             return;
@@ -190,7 +369,19 @@ private:
         auto* const ended = list_.index().ended_by(a.id);
         if (ended == nullptr) return;
         const txid channel = ended->first;
+        const auto o = offers_.find(channel);
+        const bool instead = o != offers_.end() && !o->second.tx.empty() && o->second.id == a.id;
+        if (a.outcome == broadcast_outcome::accepted) on_taken(channel, a, instead);
         if (list_.apply(channel, happened::closing_answered{a.outcome}).tell) tell_settled(channel, a.id);
+        if (a.outcome != broadcast_outcome::refused || ended->second.state.ended()) return;
+        if (instead) o->second.tx.clear();
+        if (a.for_fee != fee_refusal::none) return raise(channel);
+        if (o == offers_.end()) return;
+        // Perhaps nodes have the stored one, and keep it: then a child pays.  Or they have the client's refund.
+        o->second.is_fixed = instead;
+        if (!instead) return;
+        o->second.wanted = fee_rate{ended->second.state.built_rate};
+        offer_settlement(channel, list_.look(), false);
     }
 
     void tell_settled(const txid& channel, const txid& closing) {
@@ -203,6 +394,15 @@ private:
         list_.tell(told);
     }
 
+    /// Contracts that a block holds need nothing more.
+    void forget_packages() {
+        if (std::exchange(pruned_at_, list_.height()) == list_.height()) return;
+        std::erase_if(contracts_, [this](const auto& c) {
+            const auto* const e = list_.index().find(c.first);
+            return e == nullptr || e->second.state.contract_height != 0;
+        });
+    }
+
     detail::watch_list<role, StorePolicy, Events> list_;
     StorePolicy& store_;
     KeyPolicy& keys_;
@@ -210,7 +410,10 @@ private:
     BroadcastPolicy& broadcaster_;
     Events& events_;
     server_settings settings_;
-    fee_rate rate_ = min_relay_fee_rate;
+    fee_estimate fees_{min_relay_fee_rate, {}, {}};
+    std::map<txid, offer> offers_;
+    std::map<txid, package> contracts_;  // that are in no block: what they pay
+    std::int32_t pruned_at_ = 0;         // [blocks] height at which those in blocks were left out
     std::array<std::uint8_t, max_settlement_size> settlement_{};
 };
 

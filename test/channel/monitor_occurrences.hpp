@@ -149,14 +149,12 @@ inline const std::vector<occurrence>& occurrences() {
             out.push_back({"closing_answered", words{is}, happened::closing_answered{outcome}});
         }
 
+        out.push_back({"fees_rose", {}, happened::fees_rose{}});
         for (const look_time& t : look_times())
             for (const auto& [height_word, height] : look_heights)
                 for (const bool caught_up : {false, true})
-                    for (const auto& [fee, sat_per_kvb] :
-                         {std::pair{"fee_1000", 1'000}, std::pair{"fee_1999", 1'999}, std::pair{"fee_2000", 2'000}})
-                        out.push_back({"look", words{t.word, height_word, caught_up ? "caught_up" : "behind", fee},
-                                       happened::look{t.now, t.median_time, height, this_round, caught_up,
-                                                      paychan::fee_rate{sat_per_kvb}}});
+                    out.push_back({"look", words{t.word, height_word, caught_up ? "caught_up" : "behind"},
+                                   happened::look{t.now, t.median_time, height, this_round, caught_up}});
 
         for (const auto& [wrote, has_stage] :
              {std::pair{"wrote_open", channel_stage::open}, std::pair{"wrote_settling", channel_stage::settling},
@@ -215,13 +213,14 @@ inline const std::vector<occurrence>& occurrences() {
         {"closing_answered", {closing_refused, told, offered}},
         {"record_written", {written}},
         {"settlement_built", {closing_refused, offered, asked_over, built_at, built_rate}},
-        {"closing_offered", {told, offered, closed_by, built_rate}},
+        {"closing_offered", {told, offered, closed_by, built_at, built_rate}},
+        {"fees_rose", {told, offered}},
         {"contract_offered", {asked, offered}},
         {"connection_asked", {asked_over}},
     };
     if (kind != "look") return all.at(kind);
     if (r == channel_role::client) return {read, written, told, offered};
-    if (of_stage == 3) return {read, written, closing_refused, offered, built_at, built_rate};
+    if (of_stage == 3) return {read, written, closing_refused, offered, built_at};
     return {read, written, accepted, refused, overdue, offered, asked_over};
 }
 

@@ -50,10 +50,10 @@ const std::vector<occurrence>& looks() {
                 for (const auto& [word, height] : look_heights)
                     for (const std::int32_t round : {this_round, this_round + 1, this_round + 7})
                         for (const bool caught_up : {false, true})
-                            out.push_back({"look",
-                                           {t.word, word, caught_up ? "caught_up" : "behind"},
-                                           happened::look{t.now + later, t.median_time + later, height, round,
-                                                          caught_up, fee_rate{1'999}}});
+                            out.push_back(
+                                {"look",
+                                 {t.word, word, caught_up ? "caught_up" : "behind"},
+                                 happened::look{t.now + later, t.median_time + later, height, round, caught_up}});
         return out;
     }();
     return all;
@@ -197,7 +197,7 @@ TEST_CASE("a channel with its duties done is not due again in this round, but fo
         if (todo.write_end) (void)now(happened::record_written{true, false, channel_stage::settling});
         if (todo.stop_payments) (void)now(happened::record_written{true, false, w.stage});
         if (todo.settle || todo.build_anew)
-            (void)now(happened::settlement_built{another_closing, l.round, l.rate, true});
+            (void)now(happened::settlement_built{another_closing, l.round, fee_rate{1'999}, true});
         else if (todo.offer_closing)
             (void)now(happened::closing_offered{closing, l.round, {}});
         else if (todo.offer_contract)

@@ -309,14 +309,9 @@ const std::vector<group> table{
         {"server !settling"},
         {"server settling !unended"},
         {"server settling unended offered_now"},
-        // Another process made it, or an earlier one: this one reads the fee where it is offered.
-        {"server settling unended !offered_now closing_fine rate_unknown", "offer_contract offer_closing"},
-        {"server settling unended !offered_now closing_refused rate_unknown", "offer_contract build_anew"},
-        {"server settling unended !offered_now closing_fine rate_1000 fee_1000 fee_1999", "offer_contract offer_closing"},
-        {"server settling unended !offered_now closing_fine rate_1000 fee_2000", "offer_contract build_anew"},
-        {"server settling unended !offered_now closing_refused rate_1000 fee_1000 not_built built_long_ago", "offer_contract build_anew"},
-        {"server settling unended !offered_now closing_refused rate_1000 fee_1000 built_lately", "offer_contract offer_closing"},
-        {"server settling unended !offered_now closing_refused rate_1000 fee_1999 fee_2000", "offer_contract build_anew"},
+        {"server settling unended !offered_now closing_fine", "offer_contract offer_closing"},
+        {"server settling unended !offered_now closing_refused not_built built_long_ago", "offer_contract build_anew"},
+        {"server settling unended !offered_now closing_refused built_lately", "offer_contract offer_closing"},
     }},
     {"look", "contract", {
         {"client"},
@@ -372,10 +367,20 @@ const std::vector<group> table{
         {"of_another", "", "offered_now another_closing"},
     }},
     {"closing_offered", "fee", {
-        {"client"},
-        {"server !rate_unknown"},
-        {"server rate_unknown fee_1999", "", "rate_of_day"},
-        {"server rate_unknown fee_unread"},
+        {"fee_1999", "", "rate_of_day"},
+        {"fee_unread"},
+    }},
+    {"closing_offered", "first", {
+        {"server"},
+        {"client not_built", "", "built_now"},
+        {"client built_long_ago built_lately"},
+    }},
+    {"fees_rose", "", {
+        {"!unended"},
+        {"server unended !settling"},
+        {"server unended settling", "", "never_offered"},  // looked at with the next tick
+        {"client unended untold"},
+        {"client unended told", "", "never_offered"},
     }},
     {"closing_offered", "told", {
         {"server"},

@@ -13,6 +13,9 @@ using namespace paychan_test;
 
 namespace {
 
+/// A wallet that tells of no coin what it is worth.
+constexpr auto no_values = [](const outpoint&) { return std::optional<satoshi>{}; };
+
 using memory_for_tx = std::array<std::uint8_t, max_settlement_size>;
 
 /// A server's wallet with coins of its own, on a chain that has matured them.
@@ -74,7 +77,7 @@ TEMPLATE_TEST_CASE("a settlement pays its fee out of the payout when that bears 
     const auto size = static_cast<std::int64_t>(tx.vsize());
     CHECK(fee >= size * rate.sat_per_kvb / 1000);
     CHECK(fee <= (size + 4) * rate.sat_per_kvb / 1000 + 1);
-    CHECK(rate_of_settlement(tx, c.record.terms.value) == fee_rate{fee * 1'000 / size});
+    CHECK(rate_of_settlement(tx, c.record.terms.value, no_values) == fee_rate{fee * 1'000 / size});
     CHECK(verdict(chain, *built) == "accepted");
     CHECK(check_settlement<TestType>(c.record.terms, *built) == tx.id());
 }
@@ -97,7 +100,7 @@ TEMPLATE_TEST_CASE("a settlement that costs more than was paid takes inputs of t
     CHECK(tx.input(0)->prevout == c.record.terms.contract);
     CHECK(tx.output(0)->value == c.record.change);
     CHECK(tx.output(1)->value.value > 50 * coin.value);  // more than the wallet's coin that went in
-    CHECK(rate_of_settlement(tx, c.record.terms.value) == std::nullopt);
+    CHECK(rate_of_settlement(tx, c.record.terms.value, no_values) == std::nullopt);
     CHECK(verdict(s.chain, *built) == "accepted");
     CHECK(check_settlement<TestType>(c.record.terms, *built) == tx.id());
 

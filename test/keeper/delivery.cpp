@@ -106,17 +106,21 @@ TEST_CASE("a clock that is set back holds nothing up, and what is sent again is 
     CHECK(net.sent.size() == 3);
 }
 
-TEST_CASE("how the transaction that brings a channel home went", "[keeper]") {
+TEST_CASE("whether the network has anything that spends a contract, whatever became of others", "[keeper]") {
     recorder net;
-    memory_store disk;
     delivery way(net);
-    const auto tx = spending({});
-    const txid channel{{5}};
-    CHECK_FALSE(way.outcome_of_closing(disk, channel_role::client, channel));
-    REQUIRE(disk.put({record_kind::client_refund, channel}, 1, tx));
-    CHECK_FALSE(way.outcome_of_closing(disk, channel_role::client, channel));
-    way.broadcast(tx);
-    way.on_chain(broadcast_answer{parse_transaction(tx)->id(), broadcast_outcome::accepted, {}});
-    CHECK(way.outcome_of_closing(disk, channel_role::client, channel) == broadcast_outcome::accepted);
-    CHECK_FALSE(way.outcome_of_closing(disk, channel_role::server, channel));
+    const auto say = [&](const auto& tx, broadcast_outcome outcome) {
+        way.broadcast(tx);
+        way.on_chain(broadcast_answer{parse_transaction(tx)->id(), outcome, {}});
+    };
+    const auto tx = spending(txid{{5}});
+    const auto first = parse_transaction(tx)->input(0)->prevout;
+    CHECK_FALSE(way.has_taken_spend_of(first));
+    say(tx, broadcast_outcome::refused);
+    CHECK_FALSE(way.has_taken_spend_of(first));
+    say(tx, broadcast_outcome::accepted);
+    CHECK(way.has_taken_spend_of(first));
+    say(tx, broadcast_outcome::refused);
+    CHECK(way.has_taken_spend_of(first));
+    CHECK_FALSE(way.has_taken_spend_of(outpoint{first.id, first.index + 1}));
 }

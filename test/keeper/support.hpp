@@ -201,7 +201,7 @@ template <class Keys>
 struct process_with {
     using payee_type =
         paychan::server_monitor<both_versions, faulty_store, Keys, paychan::seed_wallet, source, event_log>;
-    using payer_type = paychan::client_monitor<faulty_store, source, event_log>;
+    using payer_type = paychan::client_monitor<both_versions, faulty_store, Keys, source, event_log>;
 
     scene& w;
     fault_plan plan;
@@ -222,7 +222,7 @@ struct process_with {
           store{plan, disk},
           wallet(open_wallet(std::move(channel_keys))),
           payee(both_versions{}, store, keys, wallet, net, payee_told, in.server_settings),
-          payer(store, net, payer_told),
+          payer(both_versions{}, store, keys, net, payer_told),
           k(store, keys, wallet, net, in.clock, with_log(std::move(settings)), payee, payer) {}
 
     paychan::keeper_settings with_log(paychan::keeper_settings s) {

@@ -355,7 +355,7 @@ TEST_CASE("a client whose contract was spent pays no more on it", "[monitor]") {
     world w(each_version());
     REQUIRE(w.open());
     REQUIRE(w.pays(5'000));
-    payers_monitor monitor(w.payer.store, w.payer.network, w.payer.events);
+    payers_monitor monitor(both_versions{}, w.payer.store, w.payer.keys, w.payer.network, w.payer.events);
     REQUIRE(monitor.load());
     hooked_events told;
     payees_monitor theirs(both_versions{}, w.payee.store, w.payee.keys, w.payee.wallet, w.payee.network, told,

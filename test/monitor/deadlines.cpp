@@ -115,7 +115,7 @@ TEST_CASE("a refund comes with its contract when the server never broadcast that
     REQUIRE(w.c->phase() == client_phase::contract_sent);
     REQUIRE(w.chain.mempool_size() == 0);
     const txid id = w.channel();
-    payers_monitor monitor(w.payer.store, w.payer.network, w.payer.events);
+    payers_monitor monitor(both_versions{}, w.payer.store, w.payer.keys, w.payer.network, w.payer.events);
     REQUIRE(monitor.load());
     w.chain.set_time(w.c->record().terms.expiry + 1);
     w.chain.mine(12, p2pkh_script({}).view());

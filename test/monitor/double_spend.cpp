@@ -11,7 +11,8 @@ namespace {
 
 using logging_payees_monitor = server_monitor<both_versions, faulty_store, faulty_keys, faulty_wallet,
                                               faulty_broadcaster<chain_follower>, event_log>;
-using payers_monitor = client_monitor<faulty_store, faulty_broadcaster<chain_follower>, event_log>;
+using payers_monitor =
+    client_monitor<both_versions, faulty_store, faulty_keys, faulty_broadcaster<chain_follower>, event_log>;
 
 /// A channel that was paid on, whose contract is in no block yet.
 struct unmined : world {
@@ -43,7 +44,8 @@ struct unmined : world {
         payer_view = chain_follower(chain);
         server_side = std::make_unique<logging_payees_monitor>(both_versions{}, payee.store, payee.keys, payee.wallet,
                                                                payee_network, payee_told, server_settings);
-        client_side = std::make_unique<payers_monitor>(payer.store, payer_network, payer_told);
+        client_side =
+            std::make_unique<payers_monitor>(both_versions{}, payer.store, payer.keys, payer_network, payer_told);
         REQUIRE(server_side->load());
         REQUIRE(client_side->load());
         catch_up();

@@ -140,11 +140,11 @@ TEST_CASE("an unbacked channel whose contract is in a block that was not shown i
     }
 }
 
-TEST_CASE("a settlement that was refused is built anew after ten minutes, also when no block is shown", "[monitor]") {
+TEST_CASE("a settlement that was refused is offered again after ten minutes, also when no block is shown", "[monitor]") {
     left_alone w;
     w.tick();
     w.set_time(w.expiry + -w.server_settings.settle_margin);
-    w.payee_view.refuse_next("mempool min fee not met");
+    w.payee_view.refuse_next("bad-txns-inputs-missingorspent");
     w.tick();
     REQUIRE(w.in_mempool() == "nothing");
     const auto tick_later = [&](std::int64_t seconds) {
@@ -252,90 +252,3 @@ TEST_CASE("an end that the store knows is believed when its block is on the chai
     CHECK_FALSE(load_record(w.payee.disk, record_kind::server_channel, w.id));
 }
 
-TEST_CASE("a settlement that stays refused is built anew for another fee at once, else not with each block",
-          "[monitor]") {
-    left_alone w;
-    REQUIRE(w.server_side->settle(w.id));
-    w.chain.forget(*w.chain.spender_in_mempool(w.contract));
-    const auto refused_block = [&] {
-        w.payee_view.refuse_next("bad-txns-inputs-missingorspent");
-        w.payee_view.refuse_next("bad-txns-inputs-missingorspent");
-        w.chain.mine(1, p2pkh_script({}).view(), memory_chain::contents::nothing);
-        w.tick();
-    };
-    refused_block();
-    const std::uint64_t version = w.server_record().version;
-    for (int i = 0; i < 4; ++i) refused_block();
-    CHECK(w.server_record().version == version);
-    SECTION("another fee") {
-        w.server_side->on_chain(fee_estimate{{5'000}});
-        refused_block();
-    }
-    SECTION("an hour later") {
-        for (int i = 0; i < 2; ++i) refused_block();
-    }
-    CHECK(w.server_record().version == version + 1);
-}
-
-TEST_CASE("a settlement that an earlier process built is built anew though fees rose before this one began",
-          "[monitor]") {
-    left_alone w;
-    w.server_side->on_chain(fee_estimate{{1'000}});
-    REQUIRE(w.server_side->settle(w.id));
-    w.catch_up();
-    const txid first = w.server_record().closing;
-    w.start();
-    w.server_side->on_chain(fee_estimate{{40'000}});
-    w.tick();  // reads what it pays
-    CHECK(w.server_record().closing == first);
-    w.chain.mine(1, p2pkh_script({}).view(), memory_chain::contents::nothing);
-    w.tick();
-    CHECK(w.server_record().closing != first);
-    const bytes second = stored_bytes(w.payee.disk, record_kind::server_settlement, w.id);
-    const auto rate = rate_of_settlement(parse_transaction(second).value(), w.server_record().terms.value).value();
-    CHECK(rate >= fee_rate{40'000});
-    CHECK(rate <= fee_rate{41'000});
-}
-
-TEST_CASE("a settlement that fees have left behind is built anew with the next block, and either of the two will do",
-          "[monitor]") {
-    left_alone w;
-    const bool by_another = GENERATE(false, true);
-    w.server_side->on_chain(fee_estimate{{2'000}});
-    REQUIRE(w.server_side->settle(w.id));
-    w.catch_up();
-    if (by_another) {
-        w.start();
-        w.server_side->on_chain(fee_estimate{{2'000}});
-        w.tick();
-    }
-    const txid first = *w.chain.spender_in_mempool(w.contract);
-    const auto empty_block = [&] {
-        w.chain.mine(1, p2pkh_script({}).view(), memory_chain::contents::nothing);
-        w.tick();
-    };
-    w.server_side->on_chain(fee_estimate{{3'999}});
-    empty_block();
-    CHECK(w.server_record().closing == first);
-    // Read from the transaction, the rate is a little higher: it is not as large as one can be.
-    w.server_side->on_chain(fee_estimate{{by_another ? 4'100 : 4'000}});
-    w.tick();
-    CHECK(w.server_record().closing == first);  // no block came
-    empty_block();
-    const txid second = w.server_record().closing;
-    CHECK(second != first);
-    CHECK(parse_transaction(stored_bytes(w.payee.disk, record_kind::server_settlement, w.id))->id() == second);
-    REQUIRE(w.chain.spender_in_mempool(w.contract) == first);  // this node replaces nothing
-    for (int i = 0; i < 4; ++i) empty_block();
-    CHECK(w.server_record().closing == second);
-    const bool evicted = GENERATE(false, true);
-    if (evicted) {
-        w.chain.forget(first);
-        empty_block();
-    }
-    w.mine();
-    w.tick();
-    CHECK(w.payee_told.last(event_kind::confirmed).closing == (evicted ? second : first));
-    CHECK(w.server_record().closing == (evicted ? second : first));
-    CHECK(w.server_record().closing_height == w.chain.height());
-}

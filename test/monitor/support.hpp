@@ -22,7 +22,8 @@ struct hooked_events : event_log {
 
 using payees_monitor = paychan::server_monitor<both_versions, faulty_store, faulty_keys, faulty_wallet,
                                                faulty_broadcaster<paychan::chain_follower>, hooked_events>;
-using payers_monitor = paychan::client_monitor<faulty_store, faulty_broadcaster<paychan::chain_follower>, event_log>;
+using payers_monitor = paychan::client_monitor<both_versions, faulty_store, faulty_keys,
+                                               faulty_broadcaster<paychan::chain_follower>, event_log>;
 
 /// A channel that was opened and paid on, is in a block, and whose peers have gone.
 struct left_alone : world {
@@ -52,7 +53,8 @@ struct left_alone : world {
     void make_monitors() {
         server_side = std::make_unique<payees_monitor>(both_versions{}, payee.store, payee.keys, payee.wallet,
                                                        payee_network, payee_told, server_settings);
-        client_side = std::make_unique<payers_monitor>(payer.store, payer_network, payer_told);
+        client_side =
+            std::make_unique<payers_monitor>(both_versions{}, payer.store, payer.keys, payer_network, payer_told);
     }
 
     /// The monitors as a process that starts has them: from the disks, and all blocks again.
@@ -90,8 +92,8 @@ struct left_alone : world {
     [[nodiscard]] std::string in_mempool() {
         const auto spender = chain.spender_in_mempool(contract);
         if (!spender) return "nothing";
-        const bytes refund = stored_bytes(payer.disk, paychan::record_kind::client_refund, id);
-        return *spender == paychan::parse_transaction(refund)->id() ? "refund" : "settlement";
+        const bytes tx = chain.find_transaction(*spender).value();
+        return paychan::parse_transaction(paychan::bytes_view(tx))->lock_time() != 0 ? "refund" : "settlement";
     }
 
     [[nodiscard]] paychan::channel_record server_record() {

@@ -299,7 +299,8 @@ TEST_CASE("a client's monitor keeps every contract, however many", "[monitor]") 
     for (int i = 0; i < 3; ++i) w.store_one();
     event_log told;
     chain_follower view(w.chain);
-    client_monitor monitor(w.payer.store, view, told, monitor_settings{.max_unopened = 1});
+    client_monitor monitor(both_versions{}, w.payer.store, w.payer.keys, view, told,
+                           monitor_settings{.max_unopened = 1});
     REQUIRE(monitor.load());
     view.deliver(monitor);
     monitor.tick(w.clock.now());

@@ -39,31 +39,6 @@ TEST_CASE("an open channel's contract that is in no block is broadcast again", "
     CHECK(w.chain.mempool_size() == 0);
 }
 
-TEST_CASE("a settlement that was refused is built anew with the next block, at the fee of the day", "[monitor]") {
-    left_alone w;
-    w.payee_view.refuse_next("min relay fee not met");
-    REQUIRE(w.server_side->settle(w.id));
-    w.catch_up();
-    CHECK(w.in_mempool() == "nothing");
-    const txid first = w.server_record().closing;
-    w.server_side->on_chain(fee_estimate{{5'000}});
-    w.tick();
-    CHECK(w.in_mempool() == "nothing");
-    w.mine();
-    w.tick();
-    CHECK(w.in_mempool() == "settlement");
-    const txid second = *w.chain.spender_in_mempool(w.contract);
-    CHECK(second != first);
-    CHECK(w.server_record().closing == second);
-    const auto tx = w.chain.find_transaction(second);
-    REQUIRE(tx);
-    const auto parsed = parse_transaction(bytes_view(*tx)).value();
-    std::int64_t out = 0;
-    for (const tx_output& o : parsed.outputs()) out += o.value.value;
-    CHECK(1'000'000 - out == 5 * (w.version() == 1 ? 268 : 350));  // counted by hand in channel/settlement.cpp
-    CHECK(w.payee_told.count(event_kind::settled) == 1);
-}
-
 TEST_CASE("a settlement that no node was there for is broadcast again at the next tick", "[monitor]") {
     left_alone w;
     w.payee_view.set_node(chain_follower::node::down);

@@ -16,7 +16,18 @@ namespace paychan::bitcoind {
 struct broadcast_result {
     broadcast_outcome outcome = broadcast_outcome::unreachable;
     std::string reason;  ///< empty when it was taken now
+    fee_refusal for_fee = fee_refusal::none;
 };
+
+/// Which of the words of a refusal ask for a higher fee.
+/// Source  Bitcoin Core validation.cpp: "min relay fee not met", "mempool min fee not met", "mempool full", "insufficient
+///         fee, rejecting replacement ...", and "txn-mempool-conflict", for one that no fee replaces, which is neither.
+[[nodiscard]] inline fee_refusal read_fee_refusal(std::string_view words) {
+    if (words.find("insufficient fee") != std::string_view::npos) return fee_refusal::outbid;
+    for (const std::string_view known : {"fee not met", "mempool full"})
+        if (words.find(known) != std::string_view::npos) return fee_refusal::underpaid;
+    return fee_refusal::none;
+}
 
 /// The outcome of sendrawtransaction for the transaction `id`.
 /// Accepted: it is in the mempool now or was before, or is in a block.  Refused: the network's rules say no, which
@@ -40,7 +51,7 @@ struct broadcast_result {
         for (const std::string_view known :
              {"txn-already-in-mempool", "txn-already-known", "txn-same-nonwitness-data-in-mempool"})
             if (words.starts_with(known)) return {accepted, e.message};
-        return {refused, e.message};
+        return {refused, e.message, read_fee_refusal(words)};
     }
     if (e.code == -22) return {refused, e.message};
     return {unreachable, "the node cannot take it now (error " + std::to_string(e.code) + "): " + e.message};
@@ -83,6 +94,18 @@ struct fee_settings {
             if (const auto estimate = parse_btc_per_kvb(*text); estimate && estimate->sat_per_kvb > 0) rate = *estimate;
     if (floor > min_relay_fee_rate) rate = std::max(rate, fee_rate{floor.sat_per_kvb + floor.sat_per_kvb / 4});
     return std::max(min_relay_fee_rate, std::min(rate, s.max));
+}
+
+/// Of getmempoolentry: what a transaction pays and weighs together with its unmined ancestors; zeros when the node does not
+/// say.
+[[nodiscard]] inline package read_mempool_entry(const rpc_result& answer) {
+    if (!answer) return {};
+    const json& fees = member(*answer, "fees");
+    const auto text = number_text(member(fees, "ancestor"));
+    const auto fee = text ? parse_btc(*text) : fail(errc::malformed, "");
+    const auto vsize = integer(member(*answer, "ancestorsize"));
+    if (!fee || !vsize || *vsize <= 0) return {};
+    return {*fee, *vsize};
 }
 
 /// What we use of getblockchaininfo.

@@ -128,8 +128,10 @@ private:
 
     struct answered {
         txid id;
-        broadcast_outcome outcome;
+        broadcast_outcome outcome{};
         std::string words;
+        fee_refusal for_fee = fee_refusal::none;
+        package with_ancestors{};
     };
 
     // ------------------------------------------------------------------------------------------------------- looking
@@ -211,7 +213,7 @@ private:
     void tell_answers() {
         while (tell_ && !stopped_ && !answers_.empty()) {
             const answered first = answers_.front();
-            tell_all(broadcast_answer{first.id, first.outcome, first.words});
+            tell_all(broadcast_answer{first.id, first.outcome, first.words, first.for_fee, first.with_ancestors});
             answers_.pop_front();
         }
     }
@@ -259,9 +261,25 @@ private:
         rpc_.call("sendrawtransaction", json::array({std::move(hex)}), [this, id](rpc_result answer) {
             broadcast_result r = read_broadcast(answer, id);
             if (r.outcome == broadcast_outcome::refused) next_fee_ = {};  // perhaps for its fee: what is it now?
-            answers_.push_back({id, r.outcome, std::move(r.reason)});
+            if (r.outcome == broadcast_outcome::accepted) return ask_package(id, std::move(r.reason));
+            answers_.push_back({id, r.outcome, std::move(r.reason), r.for_fee});
             tell_answers();
         });
+    }
+
+    static std::string text(const txid& id) {
+        const auto hex = display(id);
+        return {hex.data(), hex.size()};
+    }
+
+    /// Whatever comes of it, the transaction was accepted.
+    void ask_package(const txid& id, std::string words) {
+        rpc_.call("getmempoolentry", json::array({text(id)}),
+                  [this, id, words = std::move(words)](rpc_result answer) mutable {
+                      answers_.push_back({id, broadcast_outcome::accepted, std::move(words), fee_refusal::none,
+                                          read_mempool_entry(answer)});
+                      tell_answers();
+                  });
     }
 
     void answer_later(const txid& id, broadcast_outcome outcome, std::string words) {
@@ -282,12 +300,18 @@ private:
             if (!floor) next_fee_ = {};  // no answer: again with the next look at the node
             floor_ = floor.value_or(floor_);
         });
+        rpc_.call("estimatesmartfee", json::array({2}), [this](rpc_result answer) {
+            fee_settings none = settings_.fees;
+            none.fallback = {};
+            soon_ = read_fee_estimate(answer, floor_, none).value_or(soon_);
+        });
         rpc_.call("estimatesmartfee", json::array({settings_.fees.target}), [this](rpc_result answer) {
             const auto rate = read_fee_estimate(answer, floor_, settings_.fees);
             if (!rate) next_fee_ = {};  // no answer: again with the next look at the node
-            if (!rate || rate == rate_) return;
-            tell_all(fee_estimate{*rate});
-            rate_ = rate;
+            const fee_estimate now{rate.value_or(fee_rate{}), soon_, floor_};
+            if (!rate || now == fees_) return;
+            tell_all(now);
+            fees_ = now;
         });
     }
 
@@ -316,8 +340,9 @@ private:
     std::vector<held_broadcast> held_;
     std::deque<answered> answers_;  // that were not told to all yet
     std::optional<std::tuple<node_status, rpc_failure, int>> reported_;
-    std::optional<fee_rate> rate_;
-    fee_rate floor_{};  // of the node's mempool
+    std::optional<fee_estimate> fees_;  // as it was told
+    fee_rate floor_{};                  // of the node's mempool
+    fee_rate soon_{};
     clock::time_point next_fee_{};
     clock::time_point walk_began_{};
     clock::time_point told_progress_{};

@@ -18,6 +18,9 @@ struct cltv_p2sh {
     [[nodiscard]] static std::size_t max_settlement_script_sig(const contract_terms& terms) {
         return 2 * (1 + 73) + 1 + (2 + redeem_script(terms).size());
     }
+    [[nodiscard]] static std::size_t max_refund_script_sig(const contract_terms& terms) {
+        return (1 + 73) + 2 + (2 + redeem_script(terms).size());
+    }
 
     [[nodiscard]] static script_buffer redeem_script(const contract_terms& terms) {
         constexpr std::size_t longest = 7 + 2 * (1 + 65) + (1 + 5);  // uncompressed keys, a time after 2038

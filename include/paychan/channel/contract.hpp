@@ -15,7 +15,8 @@
 //     refund_is_cosigned                 true when the server signs the refund before the contract is shown
 //     script_pubkey(terms)               what output 0 of the contract pays to
 //     script_code(terms)                 what signatures that spend it commit to
-//     max_settlement_script_sig(terms)   [bytes] the longest script_sig of a settlement
+//     max_settlement_script_sig(terms)   [bytes] the longest script_sig of a settlement, and
+//     max_refund_script_sig(terms)       of a refund
 //     write_refund_script_sig(to, terms, client_signature, server_signature)
 //     write_settlement_script_sig(to, terms, client_signature, server_signature)
 //     read_settlement_script_sig(terms, script_sig)   the two signatures in it, client's first
@@ -35,11 +36,14 @@ using payment_buffer = bounded_bytes<128>;
 /// What a public key's owner is paid with: P2PKH of the key's bytes as they went over the wire.
 [[nodiscard]] inline script_buffer script_of_key(const public_key& key) { return p2pkh_script(hash160(key.view())); }
 
-/// The refund, complete when it is given the script_sig: all but the fixed fee, back to the client, at the expiry.
-[[nodiscard]] inline refund_buffer refund_transaction(const contract_terms& terms, bytes_view script_sig = {}) {
+/// The refund, complete when it is given the script_sig: all but the fee, which the protocol fixes for the one that is made
+/// when the channel opens, back to the client, at the expiry.
+[[nodiscard]] inline refund_buffer refund_transaction(const contract_terms& terms, bytes_view script_sig = {},
+                                                      satoshi fee = refund_fee,
+                                                      std::uint32_t sequence = refund_sequence) {
     const auto to = script_of_key(terms.client_key);
-    const tx_input in{terms.contract, script_sig, refund_sequence, {}};
-    const tx_output out{{terms.value.value - refund_fee.value}, to.view()};
+    const tx_input in{terms.contract, script_sig, sequence, {}};
+    const tx_output out{{terms.value.value - fee.value}, to.view()};
     refund_buffer tx;
     writer w(tx.memory());
     write_transaction(w, channel_transaction_version, {&in, 1}, {&out, 1},
@@ -75,6 +79,14 @@ template <class Scheme>
 [[nodiscard]] result<bytes32> refund_digest(const contract_terms& terms, bytes_view refund, std::uint8_t flags) {
     PAYCHAN_TRY(const auto parsed, parse_transaction(refund));
     return legacy_sighash(parsed, 0, Scheme::script_code(terms).view(), flags);
+}
+
+/// [vbytes] of what spends the contract alone to these outputs.
+/// script_sig  [bytes]
+[[nodiscard]] inline std::size_t spend_vsize(std::size_t script_sig, std::span<const tx_output> outputs) {
+    std::size_t size = 4 + 1 + (36 + (script_sig < 0xfd ? 1 : 3) + script_sig + 4) + 1 + 4;
+    for (const tx_output& out : outputs) size += 8 + 1 + out.script_pubkey.size();
+    return size;
 }
 
 /// True when the amount can hold a channel: the refund must be worth relaying.

@@ -73,6 +73,8 @@ struct contract_answered {
 struct closing_answered {
     broadcast_outcome outcome{};
 };
+/// Fees have risen: what is unmined may pay too little by now.
+struct fees_rose {};
 /// Time has passed, or a block: what is to be done now?
 struct look {
     unix_time now{};
@@ -80,7 +82,6 @@ struct look {
     std::int32_t height = 0;  ///< 0: no block was seen
     std::int32_t round = 0;
     bool caught_up = true;  ///< the blocks that there are have been read: what is in none is in none
-    fee_rate rate{};
 };
 /// What came of what was to be done: the record was written, or could not be.
 struct record_written {
@@ -99,7 +100,7 @@ struct settlement_built {
 struct closing_offered {
     std::optional<txid> closing;  ///< of what was stored
     std::int32_t round = 0;
-    fee_rate rate{};  ///< server: what that pays, where it was asked for; see watched::built_rate
+    fee_rate rate{};  ///< what that pays; 0: not known
 };
 struct contract_offered {
     std::int32_t round = 0;
@@ -115,8 +116,8 @@ using happening =
     std::variant<happened::record_read, happened::record_unreadable, happened::facts_read, happened::facts_unreadable,
                  happened::told_anew, happened::told_all, happened::driver_stored, happened::driver_settled,
                  happened::contract_mined, happened::contract_spent, happened::coins_spent, passed_blocks,
-                 disconnected_blocks, happened::contract_answered, happened::closing_answered, happened::look,
-                 happened::record_written, happened::settlement_built, happened::closing_offered,
+                 disconnected_blocks, happened::contract_answered, happened::closing_answered, happened::fees_rose,
+                 happened::look, happened::record_written, happened::settlement_built, happened::closing_offered,
                  happened::contract_offered, happened::connection_asked>;
 
 /// What a monitor's step wants done, in the order of its fields.  Each becomes effects that carry_out carries out.
@@ -130,7 +131,7 @@ struct duties {
     bool build_anew =
         false;  ///<    build the settlement anew, if no connection holds it; if that fails, offer the old one
     bool offer_contract = false;     ///< 4. give the stored contract to the network,
-    bool offer_closing = false;      ///<    and the stored refund or settlement
+    bool offer_closing = false;      ///<    and refund or settlement: the stored one, or one that pays what is due now
     bool watch_coins = false;        ///< 5. watch what the contract spends, if that is not done yet
     bool forget = false;             ///< 6. delete it: its end is buried
     bool forget_unopened = false;    ///<    or it never opened, if its record, read again, says so,
@@ -159,6 +160,7 @@ struct due {
 //  server, begun          | deadline                 | settle                                         | settling
 //  server, unbegun        | deadline                 | nothing: there is no contract to collect from  |
 //  server, settling       | another round            | offer contract and settlement, or build anew   | settling
+//  settling or refunding  | fees rose                | the same, at once                              |
 //  server, open, unmined  | another round            | offer the contract                             |
 //  server, unopened       | another round            | offer the contract, until it is answered       |
 //  server, unmined        | contract refused         | stop payments, if open                         | refused
@@ -360,6 +362,11 @@ struct monitor_rules {
         return out;
     }
 
+    duties operator()(const happened::fees_rose&) const {
+        if (!w.ended() && (server ? w.stage == channel_stage::settling : w.told)) w.offered = watched::never;
+        return {};
+    }
+
     duties operator()(const happened::look& l) const {
         duties out;
         out.read = w.unread;
@@ -406,14 +413,11 @@ struct monitor_rules {
                              (w.stage == channel_stage::contract_stored || w.refused_at != watched::never);
     }
 
-    /// What was refused is built anew at another fee, or with other coins for it; not with each block, for what this process
-    /// cannot see may have ended the channel.  What was accepted is built anew when fees have doubled since: a node that
-    /// does not replace it keeps the old one, and either will do.
+    /// What was refused for something else than its fee is built anew with other coins; not with each block, for what this
+    /// process cannot see may have ended the channel.
     [[nodiscard]] bool needs_rebuilding(const happened::look& l) const {
         constexpr std::int32_t rebuild_rounds = 6;
-        const std::int32_t rate = rate_number(l.rate);
-        if (w.refused) return w.built_rate != rate || l.round >= w.built_at + rebuild_rounds;
-        return w.built_rate != 0 && rate / 2 >= w.built_rate;
+        return w.refused && l.round >= w.built_at + rebuild_rounds;
     }
 
     [[nodiscard]] static std::int32_t rate_number(fee_rate rate) {
@@ -442,10 +446,9 @@ struct monitor_rules {
         w.offered = o.round;
         // After a reorganisation `closing` may still name what another transaction of the contract was.
         if (o.closing) w.closing = *o.closing;
-        if (server) {
-            if (w.built_rate == 0) w.built_rate = rate_number(o.rate);
-            return out;
-        }
+        if (o.rate > fee_rate{}) w.built_rate = rate_number(o.rate);
+        if (server) return out;
+        if (w.built_at == watched::never) w.built_at = o.round;
         if (!w.told) out.tell = event_kind::refunding;
         w.told = true;
         return out;

@@ -16,6 +16,9 @@ struct multisig_refund {
     [[nodiscard]] static constexpr std::size_t max_settlement_script_sig(const contract_terms&) {
         return 1 + 2 * (1 + 73);
     }
+    [[nodiscard]] static constexpr std::size_t max_refund_script_sig(const contract_terms& terms) {
+        return max_settlement_script_sig(terms);
+    }
 
     [[nodiscard]] static script_buffer script_pubkey(const contract_terms& terms) {
         return multisig_2of2_script(terms.client_key.view(), terms.server_key.view());

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "paychan/channel/contract.hpp"
+#include "paychan/channel/fee_engine.hpp"
 
 namespace paychan {
 
@@ -24,6 +25,7 @@ struct server_settings {
     std::int64_t min_window = 14'400;    ///< [s] 4 h; what is asked for is clamped to these two
     std::int64_t max_window = 604'800;   ///< [s] 7 d
     std::int64_t settle_margin = 7'200;  ///< [s] before the expiry; from there on it settles and takes no payments
+    fee_budget fees{};                   ///< what settlements may cost
     unproven_close_rule unproven_close = unproven_close_rule::leaves_open;
     version_set versions = version_set::all();  ///< that a new channel may have
 };

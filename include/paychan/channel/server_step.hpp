@@ -308,11 +308,11 @@ template <class Scheme, class Env>
 }
 
 template <class Scheme, class Env>
-[[nodiscard]] result<effects> settle_channel(server_channel& next, const Env& env) {
+[[nodiscard]] result<effects> settle_channel(server_channel& next, const Env& env, fee_rate rate) {
     channel_record& record = next.record;
     server_session& session = next.session;
     PAYCHAN_TRY(session.settlement,
-                build_settlement<Scheme>(record, env.keys, env.wallet, env.rate, env.settlement_memory));
+                build_settlement<Scheme>(record, env.keys, env.wallet, rate, env.settlement_memory));
     PAYCHAN_TRY(const auto tx, parse_transaction(session.settlement));
     record.stage = channel_stage::settling;
     record.closing = tx.id();
@@ -324,6 +324,16 @@ template <class Scheme, class Env>
     out.persist.settlement = session.settlement;
     out.broadcast.push_back(session.settlement);
     return out;
+}
+
+/// At the fee of the day, within the budget.
+template <class Scheme, class Env>
+[[nodiscard]] result<effects> settle_channel(server_channel& next, const Env& env) {
+    PAYCHAN_TRY(const auto payout_to, env.wallet.payout_script());
+    fee_question q{next.record.paid()};
+    q.vsize = static_cast<std::int64_t>(settlement_vsize<Scheme>(next.record, payout_to));
+    q.blocks_left = detail::rising_blocks + 1;  // a monitor raises it when it has to
+    return settle_channel<Scheme>(next, env, decide_fee({env.rate}, q, env.settings.fees).rate);
 }
 
 template <class Scheme, class Env>
@@ -461,6 +471,14 @@ template <class Contracts, class Env>
     if (!is_open(next.session.phase)) return fail(errc::wrong_state, "the channel is not open on this connection");
     return Contracts::template with<result<effects>>(
         next.record.protocol, [&]<class Scheme>() { return detail::settle_channel<Scheme>(next, env); });
+}
+
+/// The same at a fee that was decided on.
+template <class Contracts, class Env>
+[[nodiscard]] result<effects> settle(server_channel& next, const Env& env, fee_rate rate) {
+    if (!is_open(next.session.phase)) return fail(errc::wrong_state, "the channel is not open on this connection");
+    return Contracts::template with<result<effects>>(
+        next.record.protocol, [&]<class Scheme>() { return detail::settle_channel<Scheme>(next, env, rate); });
 }
 
 /// Takes the network's word on the contract or the settlement that this conversation waits for; other txids are passed

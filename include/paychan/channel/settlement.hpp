@@ -38,10 +38,7 @@ struct settlement_outputs {
 template <class Scheme>
 [[nodiscard]] std::size_t settlement_vsize(const channel_record& record, const script_buffer& payout_to) {
     const detail::settlement_outputs outputs(record, payout_to, {});
-    const std::size_t script_sig = Scheme::max_settlement_script_sig(record.terms);
-    std::size_t size = 4 + 1 + (36 + (script_sig < 0xfd ? 1 : 3) + script_sig + 4) + 1 + 4;
-    for (const tx_output& out : outputs.view()) size += 8 + 1 + out.script_pubkey.size();
-    return size;
+    return spend_vsize(Scheme::max_settlement_script_sig(record.terms), outputs.view());
 }
 
 /// The least that must be paid before a settlement can pay for itself at `rate` [satoshi].
@@ -70,11 +67,21 @@ template <class Scheme>
     return tx.id();
 }
 
-/// [sat/kvB] What a stored settlement pays; nothing for one with inputs of a wallet, whose values it does not tell.
-[[nodiscard]] inline std::optional<fee_rate> rate_of_settlement(const transaction& tx, satoshi contract_value) {
-    if (tx.input_count() != 1) return std::nullopt;
+/// [sat/kvB] What a stored settlement pays; nothing where a value of a wallet's input is not known.
+/// value_of  std::optional<satoshi>(const outpoint&)
+template <class ValueOf>
+[[nodiscard]] std::optional<fee_rate> rate_of_settlement(const transaction& tx, satoshi contract_value,
+                                                         ValueOf&& value_of) {
     std::int64_t fee = contract_value.value;
-    for (const tx_output& out : tx.outputs()) fee -= out.value.value;
+    bool first = true;
+    for (const tx_input& in : tx.inputs()) {
+        if (std::exchange(first, false)) continue;
+        const std::optional<satoshi> value = value_of(in.prevout);
+        if (!value) return std::nullopt;
+        fee += value->value;
+    }
+    for (const tx_output& out : tx.outputs())
+        if (__builtin_sub_overflow(fee, out.value.value, &fee)) return std::nullopt;
     return std::max(min_relay_fee_rate, fee_rate{fee * 1'000 / static_cast<std::int64_t>(tx.vsize())});
 }
 

@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -65,15 +66,9 @@ public:
         if (found == last_outcome_.end()) return std::nullopt;
         return found->second;
     }
-    /// The same for what brings a channel home, the client's refund or the server's settlement, as far as that is stored.
-    template <Store S>
-    [[nodiscard]] std::optional<broadcast_outcome> outcome_of_closing(S& store, channel_role role,
-                                                                      const txid& channel) const {
-        std::vector<std::uint8_t> memory(max_record_size + 100'000);
-        const auto stored = store.get({kinds_of(role).closing, channel}, memory);
-        const auto tx = stored ? parse_transaction(stored->bytes) : fail(stored.error());
-        return tx ? outcome_of(tx->id()) : std::nullopt;
-    }
+    /// The network has taken something whose first input spends this: a settlement or refund of the contract there, of
+    /// whatever fee.
+    [[nodiscard]] bool has_taken_spend_of(const outpoint& spent) const { return taken_.contains(spent); }
 
 private:
     void on_answer(broadcast_answer a) {
@@ -85,6 +80,10 @@ private:
             a.outcome = broadcast_outcome::unreachable;
         if (unsent != unsent_.end() && a.outcome != broadcast_outcome::unreachable) unsent_.erase(unsent);
         if (last_outcome_.size() > 10'000) last_outcome_.clear();  // strangers can make a server broadcast
+        if (taken_.size() > 10'000) taken_.clear();
+        const auto tx = parse_transaction(sent.empty() ? bytes_view{} : bytes_view(sent.mapped()));
+        if (const auto first = tx ? tx->input(0) : fail(tx.error()); first && a.outcome == broadcast_outcome::accepted)
+            taken_.insert(first->prevout);
         const auto [last, first_time] = last_outcome_.try_emplace(a.id, a.outcome);
         if (!first_time && std::exchange(last->second, a.outcome) == a.outcome) return;
         if (settings_.on_news) settings_.on_news(a, sent.empty() ? bytes_view{} : bytes_view(sent.mapped()));
@@ -103,6 +102,7 @@ private:
     std::map<txid, std::vector<std::uint8_t>> under_way_;  // whose outcome is awaited
     std::map<txid, std::vector<std::uint8_t>> unsent_;     // that reached no network
     std::map<txid, broadcast_outcome> last_outcome_;
+    std::set<outpoint> taken_;           // first inputs of what was accepted
     std::optional<unix_time> answered_;  // when turn() saw the last answer
 };
 

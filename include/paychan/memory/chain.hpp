@@ -31,8 +31,8 @@ struct chain_coin {
 
 /// One node and one miner.  Blocks are made by `mine` only, and time passes by `set_time` only.
 /// Checked: everything that check.hpp, relay_rules.hpp and interpreter.hpp check, double spends, amounts, coinbase
-/// maturity, lock times by height and median time (BIP113, BIP68), 1,000 sat/kvB.  Not modelled: replacement (BIP125: a
-/// conflict is refused), packages, eviction, taproot.
+/// maturity, lock times by height and median time (BIP113, BIP68), the mempool's floor, replacement by fee where that is switched
+/// on (of whatever signals it or not), and a miner who leaves out what pays too little.  Not modelled: taproot.
 class memory_chain {
 public:
     /// start  the clock; blocks are never older than the median of the 11 before
@@ -106,6 +106,36 @@ public:
         return {};
     }
 
+    // ---- fees
+
+    /// What is below it leaves the mempool, but for what a child pays for, and is refused: as in a mempool that is full.
+    void set_floor(fee_rate floor) {
+        floor_ = std::max(floor, min_relay_fee_rate);
+        std::vector<txid> evicted;
+        for (const auto& [id, entry] : mempool_)
+            if (!is_paid_for(id, floor_)) evicted.push_back(id);
+        for (const txid& id : evicted) forget(id);
+    }
+    [[nodiscard]] fee_rate floor() const { return floor_; }
+
+    /// The next blocks take only what pays this, by itself or with a child.
+    void set_miners_rate(fee_rate rate) { miners_rate_ = rate; }
+
+    /// Whether a transaction with a higher fee takes the place of those that spend the same (BIP125, rules 3 and 4).
+    enum class replacement : std::uint8_t { none, by_fee };
+    void set_replacement(replacement r) { replacement_ = r; }
+
+    /// What a transaction in the mempool and its ancestors there pay and weigh; zeros if it is not there.
+    [[nodiscard]] package with_ancestors(const txid& id) const {
+        package all;
+        for (const txid& one : ancestors_of(id)) {
+            const mempool_entry& e = mempool_.at(one);
+            all.fee.value += e.fee.value;
+            all.vsize += e.vsize;
+        }
+        return all;
+    }
+
     // ---- transactions
 
     /// Offers a transaction, as sendrawtransaction does.
@@ -117,10 +147,11 @@ public:
         if (has_output_of(id)) return {true, "Transaction already in block chain"};
         mempool_entry entry;
         if (auto why = refusal(*tx, entry)) return {false, *std::move(why)};
+        for (const txid& old : entry.replaces) forget(old);
         entry.bytes.assign(bytes.begin(), bytes.end());
+        entry.vsize = static_cast<std::int64_t>(relay_vsize(*tx));
         entry.order = next_order_++;
-        for (const tx_input& in : tx->inputs()) mempool_spends_.emplace(in.prevout, id);
-        mempool_.emplace(id, std::move(entry));
+        put(id, std::move(entry));
         return {true, {}};
     }
 
@@ -188,7 +219,9 @@ private:
     struct mempool_entry {
         regtest::byte_string bytes;
         satoshi fee;
+        std::int64_t vsize = 0;
         std::uint64_t order = 0;  // of arrival: parents before children
+        std::vector<txid> replaces;
     };
 
     [[nodiscard]] const block& at(std::int32_t height) const { return blocks_[static_cast<std::size_t>(height)]; }
@@ -198,6 +231,45 @@ private:
         for (auto& [id, entry] : mempool_) out.push_back(&entry);
         std::ranges::sort(out, {}, &mempool_entry::order);
         return out;
+    }
+
+    void put(const txid& id, mempool_entry entry) {
+        if (const auto tx = parse_transaction(bytes_view(entry.bytes)))
+            for (const tx_input& in : tx->inputs()) mempool_spends_.emplace(in.prevout, id);
+        mempool_.emplace(id, std::move(entry));
+    }
+
+    [[nodiscard]] static bool pays(const package& p, fee_rate rate) {
+        return p.fee.value * 1'000 >= rate.sat_per_kvb * p.vsize;
+    }
+
+    /// Itself, and all in the mempool that it spends; parents first.
+    [[nodiscard]] std::vector<txid> ancestors_of(const txid& id) const {
+        std::vector<txid> out;
+        const auto found = mempool_.find(id);
+        if (found == mempool_.end()) return out;
+        if (const auto tx = parse_transaction(bytes_view(found->second.bytes)))
+            for (const tx_input& in : tx->inputs())
+                for (const txid& one : ancestors_of(in.prevout.id))
+                    if (std::ranges::find(out, one) == out.end()) out.push_back(one);
+        out.push_back(id);
+        return out;
+    }
+
+    /// Itself, and all in the mempool that spends it.
+    [[nodiscard]] std::vector<txid> descendants_of(const txid& id) const {
+        std::vector<txid> out;
+        for (const auto& [other, entry] : mempool_) {
+            const auto above = ancestors_of(other);
+            if (std::ranges::find(above, id) != above.end()) out.push_back(other);
+        }
+        return out;
+    }
+
+    /// By itself with what it spends, or with one of those that spend it.
+    [[nodiscard]] bool is_paid_for(const txid& id, fee_rate rate) const {
+        const auto all = descendants_of(id);
+        return std::ranges::any_of(all, [&](const txid& one) { return pays(with_ancestors(one), rate); });
     }
 
     [[nodiscard]] auto first_output_of(const txid& id) const { return coins_.lower_bound(outpoint{id, 0}); }
@@ -228,7 +300,11 @@ private:
         if (const auto why = not_standard(tx, bare_multisig_)) return std::string(*why);
         if (!is_final(tx, height() + 1, median_time())) return "non-final";
         for (const tx_input& in : tx.inputs())
-            if (mempool_spends_.contains(in.prevout)) return "txn-mempool-conflict";
+            if (const auto other = mempool_spends_.find(in.prevout); other != mempool_spends_.end()) {
+                if (replacement_ == replacement::none) return "txn-mempool-conflict";
+                if (std::ranges::find(entry.replaces, other->second) == entry.replaces.end())
+                    entry.replaces.push_back(other->second);
+            }
 
         std::vector<chain_coin> spent;
         for (const tx_input& in : tx.inputs()) {
@@ -257,6 +333,16 @@ private:
         entry.fee = satoshi{in_total.value - out_total.value};
         const auto least = fee_for(min_relay_fee_rate, relay_vsize(tx));
         if (!least || entry.fee < *least) return "min relay fee not met";
+        const auto vsize = static_cast<std::int64_t>(relay_vsize(tx));
+        if (!pays({entry.fee, vsize}, floor_)) return "mempool min fee not met";
+        std::int64_t replaced = 0;
+        for (const txid& old : entry.replaces) {
+            const mempool_entry& e = mempool_.at(old);
+            if (entry.fee.value * e.vsize <= e.fee.value * vsize) return "insufficient fee, rejecting replacement";
+            for (const txid& gone : descendants_of(old)) replaced += mempool_.at(gone).fee.value;
+        }
+        if (!entry.replaces.empty() && entry.fee.value < replaced + least->value)
+            return "insufficient fee, rejecting replacement";
         // sendrawtransaction's maxfeerate, 0.1 coins/kvB: a fee like this is a mistake.
         if (const auto most = fee_for(fee_rate{coin.value / 10}, relay_vsize(tx)); most && entry.fee > *most)
             return "Fee exceeds maximum configured by user (e.g. -maxtxfee, maxfeerate)";
@@ -301,12 +387,18 @@ private:
         block made;
         satoshi fees{0};
         if (take == contents::mempool) {
+            std::vector<txid> left_out;
+            for (const auto& [id, entry] : mempool_)
+                if (!is_paid_for(id, miners_rate_)) left_out.push_back(id);
+            std::vector<mempool_entry> waiting;
+            for (const txid& id : left_out) waiting.push_back(std::move(mempool_.extract(id).mapped()));
             for (mempool_entry* e : in_order()) {
                 made.transactions.push_back(std::move(e->bytes));
                 fees.value += e->fee.value;
             }
             mempool_.clear();
             mempool_spends_.clear();
+            for (std::size_t i = 0; i < waiting.size(); ++i) put(left_out[i], std::move(waiting[i]));
         }
         regtest::block_template t;
         t.height = height() + 1;
@@ -357,6 +449,9 @@ private:
     std::map<outpoint, chain_coin> coins_;
     std::map<txid, mempool_entry> mempool_;
     std::map<outpoint, txid> mempool_spends_;
+    fee_rate floor_ = min_relay_fee_rate;
+    fee_rate miners_rate_{};
+    replacement replacement_ = replacement::none;
     std::uint64_t next_order_ = 0;
     std::uint32_t extra_nonce_ = 0;
 };

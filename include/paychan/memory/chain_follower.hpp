@@ -38,7 +38,7 @@ public:
         } else {
             submission said = chain_->submit(bytes);
             const auto how = said.accepted ? broadcast_outcome::accepted : broadcast_outcome::refused;
-            answers_.push_back({id, how, std::move(said.reason)});
+            answers_.push_back({id, how, std::move(said.reason), chain_->with_ancestors(id)});
         }
     }
 
@@ -71,7 +71,7 @@ public:
         };
         for (std::size_t n = answers_.size(); n > 0; --n) {
             const answer a = answers_.front();
-            (void)told(broadcast_answer{a.id, a.outcome, a.words});
+            (void)told(broadcast_answer{a.id, a.outcome, a.words, why(a.words), a.with_ancestors});
             answers_.pop_front();
         }
         if (!reachable_ || stretch != stretch_) return events;
@@ -92,15 +92,15 @@ public:
             if (!told(*next)) return events;
             told_.push_back({next->height, next->hash});
         }
-        if (const auto rate = new_rate_) {
-            (void)told(fee_estimate{*rate});
-            if (new_rate_ == rate) new_rate_.reset();
+        if (const auto fees = new_fees_) {
+            (void)told(*fees);
+            if (new_fees_ == fees) new_fees_.reset();
         }
         return events;
     }
 
     /// What transactions should pay from now on; told at the next delivery.
-    void set_fee_rate(fee_rate rate) { new_rate_ = rate; }
+    void set_fee_rate(fee_rate rate) { new_fees_ = fee_estimate{rate, {}, chain_->floor()}; }
 
     // ---- faults
 
@@ -116,7 +116,13 @@ private:
         txid id;
         broadcast_outcome outcome{};
         std::string words;
+        package with_ancestors{};
     };
+
+    [[nodiscard]] static fee_refusal why(std::string_view words) {
+        if (words.starts_with("insufficient fee")) return fee_refusal::outbid;
+        return words.find("fee not met") != std::string_view::npos ? fee_refusal::underpaid : fee_refusal::none;
+    }
 
     /// How many of the blocks that were told, from the lowest on, are on the active chain.
     [[nodiscard]] std::size_t active() const {
@@ -133,7 +139,7 @@ private:
     bytes32 tip_{};                  // of the last chain_tip
     std::deque<answer> answers_;
     std::deque<std::string> refusals_;
-    std::optional<fee_rate> new_rate_;
+    std::optional<fee_estimate> new_fees_;
     bool reachable_ = true;
 };
 static_assert(ChainSource<chain_follower>);

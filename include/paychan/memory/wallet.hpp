@@ -211,6 +211,39 @@ public:
         return sign_and_reserve(s, memory);
     }
 
+    /// ChildWallet.  It may be replaced by one that pays more (BIP125).
+    /// Fails  insufficient_funds, too_long (memory), invalid_argument (the payout is not this wallet's), out_of_range.
+    [[nodiscard]] result<bytes_view> pay_for(const child_draft& draft, bytes_span memory) const {
+        PAYCHAN_TRY(const fee_rate rate, checked(draft.rate));
+        const auto key = keys_.find(draft.script);
+        if (!key) return fail(errc::invalid_argument, "the payout does not pay this wallet");
+        wallet_coin payout;
+        payout.where = draft.payout;
+        payout.value = draft.value;
+        payout.key = *key;
+        payout.form = match_witness_program(draft.script) ? coin_form::p2wpkh : coin_form::p2pkh;
+        spend s;
+        s.sequence = final_sequence - 2;
+        s.coins.push_back(payout);
+        spend_size size;
+        size.add_coin(payout.form);
+        size.add_output(draft.script);
+        PAYCHAN_TRY(const satoshi both, fee_for(rate, static_cast<std::size_t>(draft.parent.vsize) + size.vsize()));
+        PAYCHAN_TRY(const satoshi least, fee_for(min_relay_fee_rate, size.vsize()));
+        const satoshi fee{std::min(both.value - draft.parent.fee.value, draft.most.value)};
+        if (fee < least || draft.value.value - fee.value < dust_limit(draft.script).value)
+            return fail(errc::insufficient_funds,
+                        "the settlement's payout does not bear the fee of a child that pays for it");
+        s.outputs.push_back({{draft.value.value - fee.value}, draft.script});
+        return sign_spend(s, keys_, memory);
+    }
+
+    /// [satoshi] of a coin of this wallet that is not seen spent.
+    [[nodiscard]] std::optional<satoshi> value_of(const outpoint& where) const {
+        const wallet_coin* const known = coins_.find(where);
+        return known != nullptr ? std::optional(known->value) : std::nullopt;
+    }
+
     /// [satoshi] what add_fee_inputs can draw on.
     [[nodiscard]] satoshi spare() const {
         satoshi total{0};
@@ -406,5 +439,6 @@ private:
 static_assert(ChainListener<seed_wallet>);
 static_assert(FundingWallet<seed_wallet>);
 static_assert(FeeInputWallet<seed_wallet>);
+static_assert(ChildWallet<seed_wallet>);
 
 }  // namespace paychan

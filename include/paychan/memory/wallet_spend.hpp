@@ -65,6 +65,8 @@ private:
 struct spend {
     std::int32_t version = 1;  // no BIP68: no sequence here is a relative lock
     std::uint32_t lock_time = 0;
+    // No BIP125 signal: a contract or settlement that peers rely on must not look replaceable.
+    std::uint32_t sequence = final_sequence;  // of the wallet's inputs
     std::optional<tx_input> foreign_input;
     std::vector<wallet_coin> coins;
     std::vector<tx_output> outputs;
@@ -108,8 +110,7 @@ namespace detail {
     std::vector<tx_input> inputs;
     if (s.foreign_input) inputs.push_back(*s.foreign_input);
     const std::size_t first = inputs.size();
-    // Sequence 0xffffffff, no BIP125 signal: a contract or settlement that peers rely on must not look replaceable.
-    for (const wallet_coin& c : s.coins) inputs.push_back({c.where, {}, final_sequence, {}});
+    for (const wallet_coin& c : s.coins) inputs.push_back({c.where, {}, s.sequence, {}});
 
     writer draft(memory);
     write_transaction(draft, s.version, inputs, s.outputs, s.lock_time);

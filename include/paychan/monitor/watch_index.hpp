@@ -123,6 +123,13 @@ public:
         return found == channel_of_.end() ? nullptr : found->second;
     }
 
+    /// Those for which a transaction is known that ends them.
+    [[nodiscard]] std::vector<txid> closing() const {
+        std::vector<txid> out;
+        for (const auto& [closing, e] : channel_of_) out.push_back(e->first);
+        return out;
+    }
+
     void watch_coins(const txid& id, watched_coins coins) {
         forget_coins(id);
         for (const outpoint& o : coins.spends) spenders_.emplace(o, id);

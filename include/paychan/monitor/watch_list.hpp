@@ -137,7 +137,7 @@ public:
     /// at     of the server, the later of its clock and the chain; of the client, the chain's
     /// carry  void(const txid&, const duties&, const happened::look&): carries out what is this role's own
     template <class Carry>
-    void tick(unix_time now, unix_time at, fee_rate rate, Carry&& carry) {
+    void tick(unix_time now, unix_time at, Carry&& carry) {
         now_ = now;
         watch_clock(now);
         const bool behind = tip_height_ > height_;
@@ -150,9 +150,24 @@ public:
         if (!behind && !is_half_read() && (tip_height_ >= 0 || has_seen_block_)) index_.caught_up();
         for (const txid& id : std::exchange(without_facts_, {})) read_facts(id, known_);
         for (const txid& id : std::exchange(without_coins_, {})) watch_coins(id);
-        const happened::look look{now, median_time(), height_, round_, index_.has_caught_up(), rate};
-        for (const txid& id : index_.due_at(at, height_, round_)) look_at(id, look, carry);
+        const happened::look at_now = look();
+        for (const txid& id : index_.due_at(at, height_, round_)) look_at(id, at_now, carry);
         if (Role == channel_role::server && !is_half_read()) limit_unopened();
+    }
+
+    /// What a look sees now.
+    [[nodiscard]] happened::look look() const { return {now_, median_time(), height_, round_, index_.has_caught_up()}; }
+
+    /// Looks at once at what is unmined, when a transaction should pay a quarter more than when it did so last.
+    void on_fees(const fee_estimate& fees) {
+        const std::int64_t now = std::max(fees.rate, fees.floor).sat_per_kvb;
+        if (now <= looked_rate_.sat_per_kvb) {
+            looked_rate_.sat_per_kvb = now;
+            return;
+        }
+        if (now < looked_rate_.sat_per_kvb + looked_rate_.sat_per_kvb / 4) return;
+        looked_rate_.sat_per_kvb = now;
+        for (const txid& id : index_.closing()) (void)apply(id, happened::fees_rose{});
     }
 
     /// Tells the step what came of something, and does what follows.  Nothing when the channel is not watched.
@@ -691,6 +706,7 @@ private:
     unix_time tip_median_time_{};
     unix_time now_{};  // of the last tick
     key_id highest_key_{};
+    fee_rate looked_rate_{};  // with which on_fees() looked last
     bool has_seen_block_ = false;
     bool doubtful_ = false;
     bool clock_told_ = false;

@@ -76,8 +76,11 @@ async function checkSettlement(ctx, node, tx, channel, change, paid) {
   return payout;
 }
 
-/** Asserts that a mined refund spends the contract by the exact script, and pays all but its fee to the client. */
-async function checkRefund(ctx, node, tx, channel) {
+/**
+ * Asserts that a mined refund spends the contract by the exact script, and pays all but its fee to the client: at the node's
+ * fallback of 2 sat/vB, or another [sat/kvB]; null: at the protocol's fixed fee, as it was stored.
+ */
+async function checkRefund(ctx, node, tx, channel, rate = 2000) {
   ctx.assert.deepEqual([tx.vin.length, tx.vin[0].txid, tx.vin[0].vout], [1, channel.channel, 0], 'it spends the contract');
   const ops = operations(tx.vin[0].scriptSig.hex);
   checkSignature(ctx, channel.protocol === 1 ? ops[1] : ops[0], '01', 'the client\'s');
@@ -88,9 +91,13 @@ async function checkRefund(ctx, node, tx, channel) {
     ctx.assert.deepEqual([ops.length, ops[1]], [3, '00'], 'a push of one byte 00');
   }
   const keys = checkContract(ctx, await node.transaction(channel.channel), channel, ops[2]);
-  ctx.assert.equal(tx.vin[0].sequence, 0xfffffffe);
+  ctx.assert.equal(tx.vin[0].sequence, rate === null || channel.protocol === 1 ? 0xfffffffe : 0xfffffffd);
   ctx.assert.equal(tx.locktime, channel.expiry);
-  ctx.assert.deepEqual(tx.vout.map((o) => [satoshi(o.value), o.scriptPubKey.hex]), [[channel.value - 1000, p2pkh(keys.client)]]);
+  ctx.assert.deepEqual(tx.vout.map((o) => o.scriptPubKey.hex), [p2pkh(keys.client)]);
+  const fee = channel.value - satoshi(tx.vout[0].value);
+  const size = tx.hex.length / 2;
+  if (rate === null) ctx.assert.equal(fee, 1000);
+  else ctx.assert.ok(fee >= rate * size / 1000 && fee <= rate * (size + 5) / 1000 + 1, `the fee of ${size} bytes is ${fee}`);
 }
 
 module.exports = {checkSettlement, checkRefund, checkContract, operations};

@@ -3,6 +3,7 @@
 const {floored, rateOf} = require('../harness/floor');
 const {satoshi} = require('../harness/node');
 const {proxy} = require('../harness/proxy');
+const {checkRefund} = require('../harness/scripts');
 const {replaced, deserted} = require('../harness/world');
 
 const channelOf = {pay: ['--channel', 300000, '--payments', 5, '--amount', 10000, '--window', 20000]};
@@ -54,11 +55,8 @@ module.exports = [
       await ctx.eventually('a refusal', () => front.refused.length > 0);
       if (restart) {
         await server.kill('SIGKILL');
-        const before = front.refused.length;
         server = await start();
-        await ctx.eventually('another', () => front.refused.length > before);
       }
-      await w.node.mine(1);
       const rate = await settlementOf(ctx, w, server, channel);
       ctx.assert.ok(rate >= 10000 && rate < 15000, `it pays ${rate} sat/kvB`);
       ctx.assert.ok(front.refused.every((r) => r < 10000));
@@ -88,4 +86,69 @@ module.exports = [
       front.close();
     },
   },
+  ...[1, 2].flatMap((version) => [false, true].map((restart) => ({
+    name: `version ${version}: a refund that a floor of 50 sat/vB has left behind is made anew above it${restart ? ', also after a restart' : ''}`,
+    async run(ctx) {
+      const {w, channel} = await deserted(ctx, {pay: [...channelOf.pay, '--version', version]});
+      const [record] = await w.channels('client');
+      const front = await floored(w.node, 1000);
+      const start = async () => {
+        const tool = ctx.tool('watch', '--until-idle', ...through(front, w.client));
+        await tool.event('watching');
+        return tool;
+      };
+      let tool = await start();
+      front.rate = 50000;
+      await w.node.passTime(record.expiry + 600);
+      await ctx.eventually('a refusal', () => front.refused.length > 0);
+      if (restart) {
+        await tool.kill('SIGKILL');
+        tool = await start();
+      }
+      const {txid} = await tool.until(
+        () => tool.all('broadcast').find((e) => e.outcome === 'accepted' && e.txid !== channel), 'a refund', 30000);
+      const {hex} = await w.node.transaction(txid);
+      const rate = await rateOf(w.node, hex);
+      ctx.assert.ok(rate >= 50000 && rate < 65000, `it pays ${rate} sat/kvB`);
+      await checkRefund(ctx, w.node, await w.mined(txid), record, Math.floor(rate * (hex.length / 2) / (hex.length / 2 + 4)));
+      ctx.assert.equal((await tool.exit()).code, 0);
+      front.close();
+    },
+  }))),
+  ...[false, true].map((restart) => ({
+    name: `a child pays for a settlement that this node replaces with nothing${restart ? ', also after a restart' : ''}`,
+    async run(ctx) {
+      const {w, channel} = await deserted(ctx, channelOf);
+      const [{expiry}] = await w.channels('server');
+      const start = async (rate) => {
+        const tool = ctx.tool('serve', '--listen', '127.0.0.1:0', '--fee-rate', rate, ...w.server);
+        await tool.event('listening');
+        return tool;
+      };
+      let server = await start(1000);
+      await w.node.passTime(expiry - 7000);
+      const {txid} = await server.until(
+        () => server.all('broadcast').find((e) => e.outcome === 'accepted' && e.txid !== channel), 'a settlement', 30000);
+      await server.kill('SIGKILL');
+      server = await start(40000);
+      const child = await server.until(
+        () => server.all('broadcast').find((e) => e.outcome === 'accepted' && ![channel, txid].includes(e.txid)), 'a child', 30000);
+      if (restart) {
+        await server.kill('SIGKILL');
+        server = await start(40000);
+        await server.until(() => server.all('broadcast').some((e) => e.txid === child.txid && e.outcome === 'accepted'), 'the same child', 30000);
+      }
+      const parts = await Promise.all([txid, child.txid].map(async (id) => (await w.node.transaction(id)).hex));
+      const [settlement, paying] = await Promise.all(parts.map((hex) => w.node.call('decoderawtransaction', hex)));
+      ctx.assert.deepEqual([paying.vin.length, paying.vin[0].txid], [1, txid]);
+      const fee = 300000 - satoshi(settlement.vout[0].value) - satoshi(paying.vout[0].value);
+      const size = (settlement.vsize || settlement.size) + (paying.vsize || paying.size);
+      ctx.assert.ok(fee >= 40 * size - 40 && fee < 42 * size, `both pay ${fee} for ${size} bytes`);
+      ctx.assert.ok(await w.node.medianTime() < expiry);
+      const tx = await w.mined(txid);
+      ctx.assert.equal(tx.vin[0].txid, channel);
+      ctx.assert.equal((await w.node.transaction(child.txid)).confirmations, 1);
+      ctx.assert.equal((await server.event('confirmed')).txid, txid);
+    },
+  })),
 ];

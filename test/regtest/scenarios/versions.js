@@ -74,7 +74,7 @@ async function refund(ctx, version) {
   // Again: it is home, nothing is left to do, and the money is in the wallet.
   await ctx.run(['refund', ...w.client]);
   const left = (await w.balance('client')).confirmed;
-  ctx.assert.ok(left < 50 * coin - 1000 && left > 50 * coin - 10000, `the client has ${left}`);
+  ctx.assert.ok(left < 50 * coin - 500 && left > 50 * coin - 10000, `the client has ${left}`);
 }
 
 async function killServer(ctx, version) {
