@@ -26,6 +26,8 @@ inline constexpr std::array mutants{
     mutant{"payment_blocks_deadline", "loss 9: a payment's connection and the deadline wait for each other"},
     mutant{"folder_not_synced", "loss 5: the name of a new file is not on disk when the write returns"},
     mutant{"position_first", "of this library: how far the chain was read is on disk before what was read"},
+    mutant{"bump_forgotten", "fees: what a settlement was built with is taken to be the fee of the day"},
+    mutant{"never_raised", "fees: a settlement that has left is never raised"},
 };
 
 /// True in the one program that is built over headers with the losses in them.

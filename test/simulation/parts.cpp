@@ -109,8 +109,6 @@ void sim_network::broadcast(bytes_view tx) {
     const auto how = p.plan.next(effect::broadcast);
     if (how == way::crashes_before) throw crash{};
     p.w.broadcasts(p.number, tx);
-    const auto parsed = parse_transaction(tx);
-    const auto rate = parsed ? p.w.rate_of(*parsed) : std::nullopt;
     if (how == way::fails || how == way::fails_after || !p.node_up) {
         // Lost on the way, or the answer to it is.
         if (how == way::fails_after && p.node_up) p.w.submits(p.number, tx);
@@ -122,9 +120,6 @@ void sim_network::broadcast(bytes_view tx) {
         --p.refusals;
         p.plan.count(fault::broadcast_refused);
         p.follower.refuse_next("the simulation says so");
-        p.follower.broadcast(tx);
-    } else if (rate && *rate < p.w.fee_floor && !p.w.chain.in_mempool(parsed->id())) {
-        p.follower.refuse_next("mempool min fee not met");
         p.follower.broadcast(tx);
     } else {
         p.w.submits(p.number, tx);

@@ -71,7 +71,7 @@ private:
         });
         if (!runs) servers_[n].reset();
         in(servers_[n], [&](auto& p) {
-            p.on_fee_rate(fee_rate{w.fee_floor});
+            if (estimate_) p.on_fees(*estimate_);
             p.follow();
         });
     }
@@ -86,7 +86,10 @@ private:
             if (!p.start()) runs = false;
         });
         if (!runs) c.reset();
-        in(c, [](auto& p) { p.follow(); });
+        in(c, [this](auto& p) {
+            if (estimate_) p.on_fees(*estimate_);
+            p.follow();
+        });
     }
     void start(std::uint8_t n) {
         if (n >= first_client)
@@ -221,9 +224,26 @@ private:
     void set_node(process_parts& p) {
         p.follower.set_node(p.node_up ? chain_follower::node::up : chain_follower::node::down);
     }
-    void set_fees(std::int64_t floor) {
+    /// told  nodes have an estimate; else they only refuse
+    void set_fees(std::int64_t floor, bool told) {
         w.fee_floor = floor;
-        for (auto& s : servers_) in(s, [&](auto& p) { p.on_fee_rate(fee_rate{floor}); });
+        w.chain.set_floor(fee_rate{floor});
+        estimate_.reset();
+        if (!told) return;
+        estimate_ = fee_estimate{fee_rate{floor}, {}, {}};
+        for (auto& s : servers_) in(s, [&](auto& p) { p.on_fees(*estimate_); });
+        for (auto& c : clients_) in(c, [&](auto& p) { p.on_fees(*estimate_); });
+    }
+    /// [sat/kvB] that the half of what was paid bears, with something to spare.
+    [[nodiscard]] static std::int64_t bearable(const channel_truth& c) {
+        return std::max<std::int64_t>(1'000, c.best_on_disk / 2 * 1'000 / 400 * 2 / 3);
+    }
+    /// Fees are what they are, as long as what is at stake bears them; that nodes tell is not sure either.
+    void calm_fees(bool told) {
+        std::int64_t rate = w.fee_floor;
+        for (const auto& [id, c] : w.known.channels)
+            if (is_at_stake(id, c)) rate = std::min(rate, bearable(c));
+        set_fees(rate, told);
     }
     /// A channel whose money the server may still lose.
     [[nodiscard]] bool is_at_stake(const txid& id, const channel_truth& c) const {
@@ -259,6 +279,7 @@ private:
     std::array<std::unique_ptr<client_process>, 3> clients_;
     std::array<std::optional<open_order>, 8> orders_;
     std::array<bool, 8> node_up_{true, true, true, true, true, true, true, true};
+    std::optional<fee_estimate> estimate_ = fee_estimate{min_relay_fee_rate, {}, {}};  // that nodes tell
     bool rescuing_ = false;
 };
 
@@ -278,7 +299,7 @@ void player::rescue(const txid& id) {
     w.disks[0].full = false;
     w.clock_error[n] = 0;
     node_up_[n] = true;
-    set_fees(1'000);
+    calm_fees(id.bytes[1] % 2 == 0);
     for (int i = 0; i < 3; ++i) {
         with(n, [&](process_parts& p) {
             p.plan.disarm();
@@ -293,13 +314,14 @@ void player::rescue(const txid& id) {
     }
     for (const auto& [own, c] : w.known.channels) {
         if (c.closing_height != 0 || !is_at_stake(own, c) || !refund_is_near(c)) continue;
+        if (bearable(c) < w.fee_floor) continue;  // nothing was acked on it, and its contract has just come
         const auto spender = w.chain.spender_in_mempool({own, 0});
         bool settles = false;
         bool refunds = false;
         if (spender)
             if (const auto bytes = w.chain.find_transaction(*spender))
                 if (const auto tx = parse_transaction(bytes_view(*bytes))) {
-                    refunds = tx->inputs().begin()->sequence == refund_sequence;
+                    refunds = tx->lock_time() != 0;
                     settles = !refunds;
                 }
         w.check(rule::right_money, settles, [&] {
@@ -483,7 +505,7 @@ void player::perform(const step& s) {
         case act::reorg: reorg(s); break;
         case act::fees:
             w.count.add(fault::fee_spike);
-            set_fees(s.a);
+            set_fees(s.a, s.b != 0);
             break;
         case act::stranger:
             stranger(s);
@@ -508,7 +530,7 @@ void player::finish() {
         l->to_client.clear();
         l->to_server.clear();
     }
-    set_fees(1'000);
+    set_fees(1'000, true);
     for (disk& d : w.disks) d.full = false;
     w.clock_error.fill(0);
     node_up_.fill(true);

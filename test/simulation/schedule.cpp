@@ -155,7 +155,10 @@ step make_step(act what, const cast& c, random& r) {
             s.a = 1 + r.below(3);
             s.b = r.below(2);
             break;
-        case act::fees: s.a = r.chance(50) ? 1'000 : 1'000 + r.below(30'000); break;
+        case act::fees:
+            s.a = r.chance(50) ? 1'000 : 1'000 + r.below(30'000);
+            s.b = r.below(2);
+            break;
         case act::stranger:
             s.who = server_of(c, r);
             s.a = r.below(7);
@@ -198,6 +201,7 @@ history make_history(std::uint64_t seed) {
     h.who.window = r.chance(70) ? 14'400 : 7'200 + r.below(80'000);
     h.who.files = h.who.servers == 1 && r.chance(30);
     h.who.exports = r.chance(40);
+    h.who.replaces = r.chance(60);
     h.who.dice = r.below(1'000'000);
     const std::uint32_t length = 15 + r.below(60);
     const bool quiet = r.chance(10);  // no faults at all: the simulation itself must not be the reason of what happens
@@ -256,7 +260,7 @@ std::string words(const step& s) {
         case act::refuse: return "the node refuses the next " + number(s.a) + " transactions of " + who;
         case act::evict: return "transaction " + number(s.a) + " is evicted from the mempool";
         case act::reorg: return "a reorganisation of " + number(s.a) + " blocks" + (s.b != 0 ? ", to empty ones" : "");
-        case act::fees: return "nodes want " + number(s.a) + " sat/kvB";
+        case act::fees: return "nodes want " + number(s.a) + " sat/kvB" + (s.b != 0 ? "" : ", and have no estimate");
         case act::stranger: return "a stranger at " + who + " " + std::string(tricks.at(s.a));
         case act::lose_disk: return who + " loses its disk, and has its seed and its export files";
         case act::server_dies: return "the server dies for good";
@@ -270,7 +274,7 @@ std::string words(const cast& c) {
            (c.versions == 3 ? "1 and 2" : std::to_string(c.versions)) + (c.extensions ? "" : ", no extensions") +
            (c.files ? ", disks are folders" : "") + (c.exports ? ", clients export" : "") +
            (c.one_by_one ? ", disks write one by one" : "") + (c.held ? ", payments are answered later" : "") +
-           ", window " + std::to_string(c.window) + " s";
+           (c.replaces ? ", nodes replace" : "") + ", window " + std::to_string(c.window) + " s";
 }
 
 }  // namespace simulation

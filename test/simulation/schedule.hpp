@@ -68,6 +68,7 @@ struct cast {
     std::uint32_t window = 14'400;  // [s] asked for
     bool files = false;             // disks are folders under a file_store, and can lose what was not synced
     bool exports = false;           // clients write export files
+    bool replaces = false;          // nodes let a transaction take the place of one that pays less
     std::uint32_t dice = 0;         // decides what a power cut takes
 };
 

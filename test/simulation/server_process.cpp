@@ -157,7 +157,7 @@ void server_process::on_chain(const chain_event& e) {
     keeper_->on_chain(e);
 }
 
-void server_process::on_fee_rate(fee_rate rate) { on_chain(fee_estimate{rate}); }
+void server_process::on_fees(const fee_estimate& fees) { on_chain(fees); }
 
 void server_process::events_type::on_event(const event& e) {
     p.parts.w.count.mix(static_cast<std::uint64_t>(e.kind));

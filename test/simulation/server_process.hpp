@@ -25,7 +25,7 @@ public:
 
     static constexpr chain_turn chain_order = chain_turn::others;
     void on_chain(const chain_event& e);
-    void on_fee_rate(fee_rate rate);
+    void on_fees(const fee_estimate& fees);
 
     process_parts parts;
 

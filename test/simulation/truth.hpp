@@ -67,8 +67,8 @@ struct channel_truth {
 struct truth {
     std::map<txid, channel_truth> channels;
     std::map<outpoint, std::set<txid>> funded_by;  // contracts by the coin that they spend; more than one after a crash
-    std::set<std::pair<txid, bytes32>> ends_stored;  // what would end a channel, as sha256: all that ever was on a disk
-    std::map<txid, on_disk> server_disk;             // server_channel records
+    std::set<std::pair<txid, record_kind>> ends_stored;  // refunds and settlements that ever were on a disk
+    std::map<txid, on_disk> server_disk;                 // server_channel records
     std::map<std::uint8_t, std::map<txid, on_disk>> client_disk;
     std::map<std::pair<std::uint8_t, key_id>, std::int64_t> signed_away;  // [satoshi] the most by each client key
 };

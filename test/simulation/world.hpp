@@ -122,7 +122,6 @@ public:
     /// Spends the coins of a client's contract that is in no block.
     void double_spend(std::uint8_t client);
     /// [sat/kvB] what a transaction pays; nothing when it is unknown what it spends.
-    [[nodiscard]] std::optional<std::int64_t> rate_of(const transaction& tx) const;
 
     // For the observer's own follower.
     static constexpr chain_turn chain_order = chain_turn::others;

@@ -35,16 +35,16 @@ endfunction()
 
 open_header(client_monitor.hpp)
 # 1: the records go with the first broadcast.
-mutate([=[        if (!list_.apply(id, happened::closing_offered{closing, look.round, {}}).tell) return;
-]=] [=[        const bool first = list_.apply(id, happened::closing_offered{closing, look.round, {}}).tell.has_value();
+mutate([=[        if (!list_.apply(id, offered).tell) return;
+]=] [=[        const bool first = list_.apply(id, offered).tell.has_value();
         if (simulation::is_mutant(1))
             for (const auto kind : {record_kind::client_contract, record_kind::client_refund, record_kind::client_channel})
                 (void)store_.erase({kind, id});
         if (!first) return;
 ]=])
 # 2: 300 s after the expiry by the wall clock, which is about an hour ahead of the median time.
-mutate([=[        list_.tick(now, list_.median_time(), {},]=]
-       [=[        list_.tick(now, simulation::is_mutant(2) ? simulation::wall_clock + -300 : list_.median_time(), {},]=])
+mutate([=[        list_.tick(now, list_.median_time(),]=]
+       [=[        list_.tick(now, simulation::is_mutant(2) ? simulation::wall_clock + -300 : list_.median_time(),]=])
 close_header()
 
 open_header(channel/monitor_step.hpp)
@@ -65,8 +65,10 @@ close_header()
 
 open_header(server_monitor.hpp)
 # 4: the records go with the first broadcast.
-mutate([=[        std::move(*ready).broadcast(broadcaster_).without_connection()]=]
-       [=[        if (simulation::is_mutant(4)) {
+mutate([=[        offer_contract(id);
+        std::move(*ready).broadcast(broadcaster_).without_connection()]=]
+       [=[        offer_contract(id);
+        if (simulation::is_mutant(4)) {
             for (const bytes_view tx : wanted->broadcast) broadcaster_.broadcast(tx);
             for (const auto kind : {record_kind::server_contract, record_kind::server_settlement, record_kind::server_channel})
                 (void)store_.erase({kind, id});
@@ -79,10 +81,20 @@ mutate([=[        if (todo.settle && settle_when_due(id, look)) return;
         if (frozen_) return;
         if (todo.settle && settle_when_due(id, look)) return;
 ]=])
-mutate([=[    fee_rate rate_ = min_relay_fee_rate;
-]=] [=[    fee_rate rate_ = min_relay_fee_rate;
+mutate([=[    std::map<txid, offer> offers_;
+]=] [=[    std::map<txid, offer> offers_;
     bool frozen_ = false;
 ]=])
+# 14: the fee that it was built with is taken to be today's.
+mutate([=[        const fee_rate paid = pays.value_or(]=]
+       [=[        const fee_rate paid = simulation::is_mutant(14) ? fees_.rate : pays.value_or(]=])
+# 15: once it has left it is never raised, whatever the network says.
+mutate([=[            if (!is_fixed && (more || anew) &&]=] [=[            if (!simulation::is_mutant(15) && !is_fixed && (more || anew) &&]=])
+mutate([=[        if (a.for_fee != fee_refusal::none) return raise(channel);]=]
+       [=[        if (a.for_fee != fee_refusal::none) {
+            if (!simulation::is_mutant(14) && !simulation::is_mutant(15)) raise(channel);
+            return;
+        }]=])
 close_header()
 
 open_header(keeper/keeper.hpp)
