@@ -101,8 +101,7 @@ struct importer {
 
 }  // namespace
 
-int run_export(const options& o) {
-    report out(o.json);
+int run_export(const options& o, report& out) {
     const network net = network_of(o);
     any_store store(o.store, store_access::read_only);
     network_guard known(store, net);
@@ -139,8 +138,7 @@ int run_export(const options& o) {
     return good ? exit_done : exit_failed;
 }
 
-int run_import(const options& o) {
-    report out(o.json);
+int run_import(const options& o, report& out) {
     const network net = network_of(o);
     const seed_bytes seed = need(load_seed(o.seed), "--seed " + o.seed);
     any_store store(o.store, store_access::create);

@@ -75,8 +75,7 @@ struct demo_events {
 
 }  // namespace
 
-int run_demo(const options& o) {
-    report out(o.json);
+int run_demo(const options& o, report& out) {
     const std::int64_t first_payment = server_settings{}.min_payment.value;
     if (static_cast<std::uint64_t>(o.channel - first_payment) / static_cast<std::uint64_t>(o.amount) < o.payments)
         throw usage_error{"these payments are more than the channel holds after its first payment of " +

@@ -72,8 +72,7 @@ int bring_home(node& n, report& out, const listener& heard, Monitor& monitor, co
 
 }  // namespace
 
-int run_settle(const options& o) {
-    report out(o.json);
+int run_settle(const options& o, report& out) {
     node n(o, out, {.passes_pruned = true});
     listener heard{out};
     server_settings settings;
@@ -97,8 +96,7 @@ int run_settle(const options& o) {
                       [&](const channel_record& r) { return settlement_deadline(r, settings); });
 }
 
-int run_refund(const options& o) {
-    report out(o.json);
+int run_refund(const options& o, report& out) {
     node n(o, out, {.passes_pruned = true});
     listener heard{out};
     client_monitor monitor(schemes{}, n.store(), n.keys(), n, heard, {}, n.budget());
@@ -117,8 +115,7 @@ int run_refund(const options& o) {
         [](const channel_record& r) { return r.terms.expiry; });
 }
 
-int run_sweep(const options& o) {
-    report out(o.json);
+int run_sweep(const options& o, report& out) {
     const network net = network_of(o);
     const auto to = need(script_of_address(o.to, net), "--to");
     node n(o, out, {store_access::create, "sweep needs a node to find the coins"});

@@ -3,8 +3,7 @@
 
 namespace tool {
 
-int run_address(const options& o) {
-    report out(o.json);
+int run_address(const options& o, report& out) {
     const network net = network_of(o);
     auto seed = load_seed(o.seed);
     if (!seed && seed.error().code == errc::not_found) {
@@ -21,8 +20,7 @@ int run_address(const options& o) {
     return exit_done;
 }
 
-int run_balance(const options& o) {
-    report out(o.json);
+int run_balance(const options& o, report& out) {
     node n(o, out, {.needs_node = "balance needs a node that knows the chain", .writes = false});
     keeper keep(n.store(), n.keys(), n.wallet(), n, n.clock(), n.keeping());
     n.start(keep);
@@ -77,8 +75,7 @@ bool show(any_store& store, channel_role role, const txid& id, report& out) {
 
 }  // namespace
 
-int run_channels(const options& o) {
-    report out(o.json);
+int run_channels(const options& o, report& out) {
     any_store store(o.store, store_access::read_only);
     bool good = true;
     const auto all = need_stored(list_channels(store), store);

@@ -1,14 +1,16 @@
 // paychan: open, pay, settle and refund Bitcoin micropayment channels.  The turnkey level of the library, and the
 // reference composition.
 #include <CLI/CLI.hpp>
-#include <csignal>
+#include <cstring>
 #include <iostream>
 #include <string_view>
 
-#include "options.hpp"
+#include "process.hpp"
+#include "report.hpp"
 
 namespace {
 
+using paychan::when_full;
 using tool::options;
 
 /// An option that has a value, which the help calls `value`.
@@ -82,10 +84,28 @@ std::string words_of(const CLI::ParseError& e, const CLI::App& app, int argc, ch
     return "there is an argument that was not expected";
 }
 
+using command_function = int (*)(const options&, tool::report&);
+
+/// It guards money: whoever reads its lines must not stop it.
+int run_and_stay(command_function run, const options& o) {
+    tool::report out(o.json, when_full::drop);
+    return run(o, out);
+}
+
+/// It is there to be heard: what could not be written is a failure.
+int run_to_the_end(command_function run, const options& o) {
+    tool::report out(o.json, when_full::wait);
+    const int status = run(o, out);
+    const int failure = out.finish();
+    if (failure == 0) return status;
+    std::cerr << "paychan: standard output: " << std::strerror(failure) << '\n';
+    return tool::exit_failed;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-    std::signal(SIGPIPE, SIG_IGN);  // who reads our lines may go away: the server must not
+    tool::prepare_process();
     options o;
     CLI::App app{
         "paychan: Bitcoin micropayment channels.\n"
@@ -97,11 +117,12 @@ int main(int argc, char** argv) {
         "Start with:  paychan demo\n"
         "Exit status: 0 what was asked happened; 1 it did not; 2 wrong options; 3 nothing is due yet.");
     int status = tool::exit_failed;
-    const auto add_command = [&](const char* name, int (*run)(const options&), const char* text,
-                                 const char* example) -> CLI::App& {
+    const auto add_command = [&](const char* name, command_function run, const char* text, const char* example,
+                                 bool stays = false) -> CLI::App& {
         CLI::App* const command = app.add_subcommand(name, text);
         command->footer(std::string("Example:\n  ") + example);
-        command->callback([&o, &status, run] { status = run(o); });
+        command->callback(
+            [&o, &status, run, stays] { status = stays ? run_and_stay(run, o) : run_to_the_end(run, o); });
         return *command;
     };
     const CLI::Validator not_empty(
@@ -124,7 +145,8 @@ int main(int argc, char** argv) {
 
     CLI::App& serve = add_command("serve", tool::run_serve, "Take payments",
                                   "paychan serve --listen 127.0.0.1:4242 --store sqlite:server.db --chain "
-                                  "rpc:http://user:pass@127.0.0.1:18443 --network regtest --seed server.seed");
+                                  "rpc:http://user:pass@127.0.0.1:18443 --network regtest --seed server.seed",
+                                  true);
     add_required(serve, "--listen", o.listen, "HOST:PORT", "Address and port to listen on; port 0 takes a free one");
     add_default(serve, "--min-channel", o.min_channel, "SAT", "[satoshi] the smallest contract")->check(money);
     add_default(serve, "--min-payment", o.min_payment, "SAT",
@@ -177,9 +199,9 @@ int main(int argc, char** argv) {
         "Write a file for the channel, before its contract leaves: with it and the seed a lost store is no loss")
         ->check(not_empty);
 
-    CLI::App& watch =
-        add_command("watch", tool::run_watch, "Settle and refund what is due, with nobody connected, until Ctrl-C",
-                    "paychan watch --store sqlite:client.db --chain rpc:... --network regtest --seed client.seed");
+    CLI::App& watch = add_command(
+        "watch", tool::run_watch, "Settle and refund what is due, with nobody connected, until Ctrl-C",
+        "paychan watch --store sqlite:client.db --chain rpc:... --network regtest --seed client.seed", true);
     watch.add_flag("--until-idle", o.until_idle, "End when no channel is left whose end is in no block");
 
     CLI::App& export_ =
@@ -251,7 +273,7 @@ int main(int argc, char** argv) {
         app.parse(argc, argv);
         return status;
     } catch (const CLI::ParseError& e) {
-        if (e.get_exit_code() == 0) return app.exit(e);  // --help
+        if (e.get_exit_code() == 0) return app.exit(e) == 0 && std::cout.flush() ? 0 : tool::exit_failed;  // --help
         const auto chosen = app.get_subcommands();
         return end(words_of(e, app, argc, argv) + "; see `paychan" +
                        (chosen.empty() ? "" : " " + chosen.front()->get_name()) + " --help`",

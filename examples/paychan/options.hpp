@@ -61,19 +61,21 @@ struct options {
     std::uint32_t address_index = 0;
 };
 
+class report;
+
 // Each returns the exit status: 0 when what was asked happened, 1 when it did not, 3 when it is not due yet.
-int run_demo(const options& o);
-int run_serve(const options& o);
-int run_pay(const options& o);
-int run_settle(const options& o);
-int run_refund(const options& o);
-int run_address(const options& o);
-int run_balance(const options& o);
-int run_sweep(const options& o);
-int run_channels(const options& o);
-int run_watch(const options& o);
-int run_export(const options& o);
-int run_import(const options& o);
+int run_demo(const options& o, report& out);
+int run_serve(const options& o, report& out);
+int run_pay(const options& o, report& out);
+int run_settle(const options& o, report& out);
+int run_refund(const options& o, report& out);
+int run_address(const options& o, report& out);
+int run_balance(const options& o, report& out);
+int run_sweep(const options& o, report& out);
+int run_channels(const options& o, report& out);
+int run_watch(const options& o, report& out);
+int run_export(const options& o, report& out);
+int run_import(const options& o, report& out);
 
 inline constexpr int exit_done = 0;
 inline constexpr int exit_failed = 1;

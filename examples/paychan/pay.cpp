@@ -122,8 +122,7 @@ bool make_payments(Client& payer, node& n, report& out, pay_events& events, cons
 
 }  // namespace
 
-int run_pay(const options& o) {
-    report out(o.json);
+int run_pay(const options& o, report& out) {
     const auto to = parse_host_and_port(o.connect, "--connect");
     const version_set versions = versions_to_ask(o.version, o.legacy);
     const std::vector<std::uint8_t> info = info_of(o.info, "--info");

@@ -8,6 +8,7 @@
 
 #include "options.hpp"
 #include "paychan/channel/effects.hpp"
+#include "paychan/keeper/line_writer.hpp"
 #include "paychan/keeper/text.hpp"
 
 namespace tool {
@@ -16,7 +17,8 @@ using json = nlohmann::ordered_json;
 
 class report {
 public:
-    explicit report(bool as_json) : json_(as_json) {}
+    /// full  what becomes of lines that nobody reads
+    report(bool as_json, when_full full);
 
     /// One event: the object with --json, else the line; an empty line is not printed.
     void event(const json& object, const std::string& line);
@@ -37,12 +39,17 @@ public:
     /// An error with more to say than that: the object with --json, else the line on standard error.
     void error_event(const json& object, const std::string& line);
 
+    /// Waits for the last lines on standard output.  Returns  errno of those that could not be written, or 0.
+    [[nodiscard]] int finish() { return out_.finish(); }
+
     [[nodiscard]] bool as_json() const { return json_; }
 
 private:
     void end_progress();
 
     bool json_;
+    line_writer out_;
+    line_writer err_;
     bool progress_shown_ = false;
     std::chrono::steady_clock::time_point next_progress_{};
 };

@@ -32,8 +32,7 @@ struct serve_events {
 
 }  // namespace
 
-int run_serve(const options& o) {
-    report out(o.json);
+int run_serve(const options& o, report& out) {
     const auto at = parse_host_and_port(o.listen, "--listen");
     boost::system::error_code bad;
     const auto address = boost::asio::ip::make_address(at.host, bad);

@@ -83,8 +83,7 @@ private:
 
 }  // namespace
 
-int run_watch(const options& o) {
-    report out(o.json);
+int run_watch(const options& o, report& out) {
     node n(o, out,
            {.needs_node = "watch needs a node that tells what is in the blocks",
             .patient = true,

@@ -1,0 +1,73 @@
+// How the tool behaves as a process: readers that stall, disks that are full, terminals that close, strangers in crowds.
+'use strict';
+const fs = require('fs');
+const {execFileSync} = require('child_process');
+const {Tool} = require('../harness/tool');
+const {world} = require('../harness/world');
+
+/** A server whose standard output is a fifo that nobody reads before read() is called. */
+async function unheard(ctx, w, more = []) {
+  const fifo = ctx.path('lines');
+  execFileSync('mkfifo', [fifo]);
+  const fd = fs.openSync(fifo, fs.constants.O_RDWR | fs.constants.O_NONBLOCK);
+  const server = ctx.own(new Tool(['serve', '--listen', `127.0.0.1:${w.port}`, ...w.server, ...more].map(String),
+    {cwd: ctx.folder, under: ['sh', '-c', 'exec "$@" > lines', 'sh']}));
+  let text = '';
+  /** The events so far. */
+  server.read = () => {
+    const part = Buffer.alloc(1 << 16);
+    try { for (let n; (n = fs.readSync(fd, part)) > 0;) text += part.toString('utf8', 0, n); } catch (e) { if (e.code !== 'EAGAIN') throw e; }
+    return text.split('\n').slice(0, -1).map((line) => JSON.parse(line));
+  };
+  return server;
+}
+
+/** Nobody reads: payments and settlements go on, and who reads in the end hears how much was lost. */
+async function stalledReader(ctx) {
+  const w = await world(ctx);
+  const server = await unheard(ctx, w);
+  // Lines of a kilobyte: what waits for the reader is bounded.
+  const paid = await w.pay(['--channel', 10000000, '--payments', 3000, '--amount', 1000, '--info', 'ab'.repeat(400)]);
+  ctx.assert.equal(paid.all('acked').length, 3000);
+  await w.node.mine(1);
+  const [channel] = await w.channels('client');
+  await w.node.passTime(channel.expiry - 3600);
+  await ctx.eventually('the settlement is sent', async () => (await w.node.call('getrawmempool')).length > 0);
+  const events = await ctx.eventually('lines_lost', () => { const e = server.read(); return e.some((x) => x.event === 'lines_lost') && e; });
+  const lost = events.filter((e) => e.event === 'lines_lost');
+  ctx.assert.equal(lost.length, 1);
+  const heard = events.filter((e) => e.event === 'payment').length;
+  ctx.assert.ok(heard > 500 && heard < 2000 && heard + lost[0].lines >= 3000, `${heard} heard, ${lost[0].lines} lost`);
+  await w.node.mine(1);
+  await ctx.eventually('it is heard again', () => server.read().some((e) => e.event === 'confirmed'));
+  ctx.assert.equal((await server.kill('SIGTERM')).code, 0);
+  ctx.assert.equal(server.read().pop().event, 'stopped');
+}
+
+/** A command is there to be heard: its lines wait for a slow reader, and a full disk is a failure. */
+async function slowReaders(ctx) {
+  const w = await world(ctx);
+  await w.serve();
+  await w.pay(['--channel', 1000000, '--payments', 1, '--amount', 1000]);
+  const through = (script, ...args) => {
+    const tool = ctx.own(new Tool(args.map(String), {cwd: ctx.folder, under: ['sh', '-c', script, 'sh']}));
+    return tool.exit(60000).then((result) => ({...result, lines: tool.lines, stderr: tool.stderr}));
+  };
+  const look = ['channels', '--store', w.store('client')];
+  for (const args of [look, [...look, '--json'], ['--help'], ['balance', ...w.client]]) {
+    const full = await through('"$@" > /dev/full', ...args);
+    ctx.assert.equal(full.code, 1, `${args[0]} > /dev/full: ${full.code}`);
+    if (args[0] !== '--help') ctx.assert.match(full.stderr, /standard output: No space left/);
+  }
+  // 500 lines of a kilobyte, which no pipe holds.
+  const slow = await through('"$@" | { sleep 3; cat; }', ...w.payArgs('--channel', 1000000, '--payments', 500, '--amount', 10, '--info', 'cd'.repeat(400)));
+  ctx.assert.equal(slow.lines.filter((l) => JSON.parse(l).event === 'acked').length, 500);
+  // Closed descriptors are not taken for the store's or a connection's.
+  ctx.assert.equal((await through('"$@" <&- >&- 2>&-', ...look)).code, 0);
+}
+
+/** A terminal that closes ends neither of those who guard money. */
+async functionmodule.exports = [
+  {name: 'manners: a reader that stalls stops no payment and no settlement, and hears what it lost', run: stalledReader},
+  {name: 'manners: commands wait for slow readers, and fail on a full disk', run: slowReaders},
+];
