@@ -1,6 +1,7 @@
 // paychan: open, pay, settle and refund Bitcoin micropayment channels.  The turnkey level of the library, and the
 // reference composition.
 #include <CLI/CLI.hpp>
+#include <csignal>
 #include <cstring>
 #include <iostream>
 #include <string_view>
@@ -86,8 +87,9 @@ std::string words_of(const CLI::ParseError& e, const CLI::App& app, int argc, ch
 
 using command_function = int (*)(const options&, tool::report&);
 
-/// It guards money: whoever reads its lines must not stop it.
+/// It guards money: neither a reader of its lines nor a terminal that closes may stop it.
 int run_and_stay(command_function run, const options& o) {
+    std::signal(SIGHUP, SIG_IGN);
     tool::report out(o.json, when_full::drop);
     return run(o, out);
 }

@@ -67,7 +67,19 @@ async function slowReaders(ctx) {
 }
 
 /** A terminal that closes ends neither of those who guard money. */
-async functionmodule.exports = [
+async function hangup(ctx) {
+  const w = await world(ctx);
+  const server = await w.serve();
+  const watch = ctx.tool('watch', ...w.server);
+  await watch.event('watching');
+  for (const tool of [server, watch]) tool.process.kill('SIGHUP');
+  const client = await w.pay(['--channel', 400000, '--payments', 5, '--amount', 100, '--settle']);
+  ctx.assert.equal(client.all('acked').length, 5);
+  for (const tool of [server, watch]) ctx.assert.equal((await tool.kill('SIGTERM')).code, 0);
+}
+
+module.exports = [
   {name: 'manners: a reader that stalls stops no payment and no settlement, and hears what it lost', run: stalledReader},
   {name: 'manners: commands wait for slow readers, and fail on a full disk', run: slowReaders},
+  {name: 'manners: a terminal that closes ends neither serve nor watch', run: hangup},
 ];
