@@ -83,6 +83,12 @@ int run_serve(const options& o, report& out) {
     }
     side.join(*server);
     n.join(*server);
+    if (server->max_connections() < tcp.max_connections)
+        out.event({{"event", "fewer_connections"},
+                   {"connections", server->max_connections()},
+                   {"wanted", tcp.max_connections}},
+                  "only " + std::to_string(server->max_connections()) + " connections at a time, not " +
+                      std::to_string(tcp.max_connections) + ": the limit of open files (ulimit -n) allows no more");
     json versions = json::array();
     for (const std::int32_t v : {1, 2})
         if (settings.versions.has(v)) versions.push_back(v);

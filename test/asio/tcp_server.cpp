@@ -411,6 +411,34 @@ TEST_CASE("tcp_server drops those who come when it is full, and serves those who
     check_alive(w);
 }
 
+TEST_CASE("tcp_server leaves descriptors to the rest of the process", "[asio][server][hostile]") {
+    rlimit before{};
+    REQUIRE(getrlimit(RLIMIT_NOFILE, &before) == 0);
+    const auto fits = [&](rlim_t limit, std::size_t wanted, std::size_t reserve) {
+        const rlimit lowered{limit, before.rlim_max};
+        REQUIRE(setrlimit(RLIMIT_NOFILE, &lowered) == 0);
+        const std::size_t out = connections_that_fit(wanted, reserve);
+        REQUIRE(setrlimit(RLIMIT_NOFILE, &before) == 0);
+        return out;
+    };
+    CHECK(fits(256, 1'000, 64) == 192);
+    CHECK(fits(256, 100, 64) == 100);
+    CHECK(fits(100, 1'000, 64) == 50);
+
+    // A server that is full has them left.
+    tcp_server_settings settings;
+    settings.max_per_address = 0;
+    const rlimit lowered{128, before.rlim_max};
+    REQUIRE(setrlimit(RLIMIT_NOFILE, &lowered) == 0);
+    world w(settings);
+    CHECK(w.server->max_connections() == 64);
+    REQUIRE(setrlimit(RLIMIT_NOFILE, &before) == 0);
+    std::vector<std::unique_ptr<raw_peer>> flood;
+    for (int i = 0; i < 70; ++i) flood.push_back(std::make_unique<raw_peer>(w.client_io, w.server->port()));
+    CHECK(w.run_until([&] { return std::ranges::count_if(flood, [](const auto& p) { return p->ended; }) == 6; }));
+    CHECK(w.server->connections() == 64);
+}
+
 TEST_CASE("tcp_server keeps the channel through a disconnection at any point", "[asio][server]") {
     world w;
     const int steps = GENERATE(range(1, 14));

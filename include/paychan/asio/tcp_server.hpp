@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "paychan/asio/descriptors.hpp"
 #include "paychan/asio/guard.hpp"
 #include "paychan/asio/tcp_transport.hpp"
 #include "paychan/asio/use_codec.hpp"
@@ -19,13 +20,15 @@ namespace paychan::asio {
 struct tcp_server_settings {
     server_settings channel{};
     transport_settings transport{};
-    std::size_t max_connections = 1'000;  ///< more are closed when accepted; each takes about 80 kB, and its queue
-    std::size_t max_per_address = 100;    ///< 0: as many as there may be in all
-    milliseconds limit{60'000};           ///< [ms] without a whole message, unless the channel is open; then TIMEOUT
-    milliseconds open_limit{0};           ///< [ms] the same while the channel is open; 0: none.  Not while a payment is
-                                          ///< held: the client must not say anything then
-    milliseconds rebroadcast{5'000};      ///< [ms] between two attempts to get a contract or settlement accepted
-    milliseconds accept_pause{200};       ///< [ms] after an accept that failed: there may be no file descriptor left
+    std::size_t max_connections = 1'000;    ///< more are closed when accepted; each takes about 80 kB, and its queue
+    std::size_t reserved_descriptors = 64;  ///< that connections leave to the rest of the process: max_connections is
+                                            ///< lowered to what RLIMIT_NOFILE has beside them
+    std::size_t max_per_address = 100;      ///< 0: as many as there may be in all
+    milliseconds limit{60'000};             ///< [ms] without a whole message, unless the channel is open; then TIMEOUT
+    milliseconds open_limit{0};       ///< [ms] the same while the channel is open; 0: none.  Not while a payment is
+                                      ///< held: the client must not say anything then
+    milliseconds rebroadcast{5'000};  ///< [ms] between two attempts to get a contract or settlement accepted
+    milliseconds accept_pause{200};   ///< [ms] after an accept that failed: there may be no file descriptor left
 };
 
 /// Accepts clients that pay.  Every policy is borrowed and outlives it.
@@ -60,6 +63,7 @@ public:
                const tcp_server_settings& settings = {}, use_codec<CodecPolicy> = {})
         : policies_{clock, keys, store, wallet, broadcaster, events},
           settings_(settings),
+          max_connections_(connections_that_fit(settings.max_connections, settings.reserved_descriptors)),
           acceptor_(executor, endpoint),
           accept_timer_(executor),
           maintenance_timer_(executor) {
@@ -76,6 +80,8 @@ public:
 
     [[nodiscard]] std::uint16_t port() const { return port_; }
     [[nodiscard]] std::size_t connections() const { return connections_.size(); }
+    /// As in the settings, or fewer: what the limit of open files allows.
+    [[nodiscard]] std::size_t max_connections() const { return max_connections_; }
 
     /// Accepts no more, sends CLOSE to all, and ends when they are gone, or after transport.linger.
     void stop() {
@@ -256,7 +262,7 @@ private:
     }
 
     [[nodiscard]] bool has_room(const net::ip::address& from) const {
-        if (connections_.size() >= settings_.max_connections) return false;
+        if (connections_.size() >= max_connections_) return false;
         if (settings_.max_per_address == 0) return true;
         const auto same = std::ranges::count_if(
             connections_, [&](const auto& entry) { return entry.second->remote.address() == from; });
@@ -452,6 +458,7 @@ private:
     detail::lifetime alive_;
     policies policies_;
     tcp_server_settings settings_;
+    std::size_t max_connections_;
     tcp::acceptor acceptor_;
     std::uint16_t port_ = acceptor_.local_endpoint().port();
     net::steady_timer accept_timer_;

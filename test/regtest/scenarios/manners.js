@@ -1,9 +1,11 @@
 // How the tool behaves as a process: readers that stall, disks that are full, terminals that close, strangers in crowds.
 'use strict';
 const fs = require('fs');
+const net = require('net');
 const {execFileSync} = require('child_process');
+const {Relay} = require('../harness/relay');
 const {Tool} = require('../harness/tool');
-const {world} = require('../harness/world');
+const {replaced, world} = require('../harness/world');
 
 /** A server whose standard output is a fifo that nobody reads before read() is called. */
 async function unheard(ctx, w, more = []) {
@@ -78,8 +80,54 @@ async function hangup(ctx) {
   for (const tool of [server, watch]) ctx.assert.equal((await tool.kill('SIGTERM')).code, 0);
 }
 
+/** Strangers who come again and again, always so many at a time; stop() ends them. */
+function crowd(port, size) {
+  const live = new Set();
+  const come = () => {
+    for (let i = live.size; i < size; ++i) {
+      const socket = net.connect({port, host: '127.0.0.1', localAddress: `127.0.0.${2 + i % 6}`});
+      live.add(socket);
+      socket.on('error', () => {});
+      socket.on('close', () => live.delete(socket));
+    }
+  };
+  const timer = setInterval(come, 50);
+  come();
+  return {stop() { clearInterval(timer); for (const socket of live) socket.destroy(); }};
+}
+
+/** Strangers take every place there is, and none of the descriptors that money needs. */
+async function descriptors(ctx) {
+  const w = await world(ctx);
+  const gate = ctx.own(await Relay.start(w.node.rpcport));
+  w.server = replaced(w.server, '--chain', `rpc:http://user:x@127.0.0.1:${gate.port}`);
+  const server = ctx.own(new Tool(['serve', '--listen', `127.0.0.1:${w.port}`, ...w.server].map(String),
+    {cwd: ctx.folder, under: ['prlimit', '--nofile=128:256']}));
+  ctx.assert.equal((await server.event('fewer_connections')).connections, 256 - 64);  // the hard limit is taken
+  await server.event('listening');
+  await w.pay(['--channel', 1000000, '--payments', 5, '--amount', 50000]);
+  await w.node.mine(1);
+  const [channel] = await w.channels('client');
+  const strangers = crowd(w.port, 300);
+  try {
+    const used = () => fs.readdirSync(`/proc/${server.pid}/fd`).length;
+    await ctx.eventually('all places are taken', () => used() >= 192);
+    gate.target = await ctx.freePort();  // where nobody is
+    for (const link of gate.links) link.client.destroy();
+    await new Promise((resolve) => setTimeout(resolve, 3000));
+    ctx.assert.ok(used() <= 230, `${used()} descriptors`);
+    gate.target = w.node.rpcport;
+    await w.node.passTime(channel.expiry - 3600);
+    await ctx.eventually('the settlement is sent', async () => (await w.node.call('getrawmempool')).length > 0);
+    ctx.assert.equal((await server.kill('SIGTERM')).code, 0);
+  } finally {
+    strangers.stop();
+  }
+}
+
 module.exports = [
   {name: 'manners: a reader that stalls stops no payment and no settlement, and hears what it lost', run: stalledReader},
   {name: 'manners: commands wait for slow readers, and fail on a full disk', run: slowReaders},
   {name: 'manners: a terminal that closes ends neither serve nor watch', run: hangup},
+  {name: 'manners: strangers take no descriptor that a settlement needs', run: descriptors},
 ];
