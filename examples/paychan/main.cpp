@@ -165,6 +165,15 @@ int main(int argc, char** argv) {
                 "(CHECKLOCKTIMEVERIFY);\nstored channels go on whatever their version");
     add(serve, "--ack-info", o.ack_info, "HEX",
         "Bytes for the client's application, sent with every ack; at most 32000, two hexadecimal digits each");
+    add_default(
+        serve, "--max-connections", o.max_connections, "N",
+        "Connections at a time; the limit of open files (ulimit -n) may allow fewer, 64 of which are kept free. "
+        "A stranger\nkeeps a place for a minute without a word")
+        ->check(CLI::Range(1, 1'000'000));
+    add_default(serve, "--max-per-address", o.max_per_address, "N",
+                "Of those so many from one address (of IPv6: from the same first 64 bits); 0: no limit, for clients "
+                "that come\nthrough a proxy, Tor or a shared address")
+        ->check(CLI::Range(0, 1'000'000));
     add(serve, "--settle-after", o.settle_after, "N",
         "Settle a channel after its Nth payment since this start (the first payment, in the contract, does not "
         "count);\nits client is sent the settlement")

@@ -141,6 +141,7 @@ bool node::deliver() {
 }
 
 void node::on_broadcast_news(const broadcast_answer& a, bytes_view transaction) {
+    if (tells_ && !tells_(a)) return;
     const std::string what = name_of(a.outcome);
     json o{{"event", "broadcast"}, {"txid", text_of(a.id)}, {"outcome", what}, {"reason", a.words}};
     if (!transaction.empty()) o["hex"] = hex_of(transaction);

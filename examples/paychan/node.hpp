@@ -143,6 +143,9 @@ public:
     /// Calls `what` every second, from the loop.
     void every_second(std::function<void()> what) { every_second_ = std::move(what); }
 
+    /// Which outcomes of broadcasts are told; without it, all.
+    void hear_broadcasts(std::function<bool(const broadcast_answer&)> is_told) { tells_ = std::move(is_told); }
+
     /// Ends what runs in the loop, and keeps what was read of the chain.
     void stop();
 
@@ -201,6 +204,7 @@ private:
     asio::loop loop_;
     boost::asio::steady_timer timer_{loop_.io()};
     std::function<void()> every_second_;
+    std::function<bool(const broadcast_answer&)> tells_;
     wall_clock clock_;
     std::optional<any_store> stored_;
     std::optional<store_type> store_;

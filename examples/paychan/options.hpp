@@ -35,7 +35,9 @@ struct options {
     std::int64_t max_window = 604'800;   ///< [s]
     std::string versions = "1,2";        ///< of the protocol that new channels may have
     std::string ack_info;                ///< hex, sent with every ack
-    std::uint64_t settle_after = 0;      ///< payments, after which a channel is settled; 0: when it must be
+    std::size_t max_connections = 1'000;
+    std::size_t max_per_address = 100;  ///< 0: no limit
+    std::uint64_t settle_after = 0;     ///< payments, after which a channel is settled; 0: when it must be
 
     // pay
     std::string connect;

@@ -1,6 +1,7 @@
 // paychan serve: take payments over TCP, settle every channel before its expiry, until Ctrl-C.
 #include "node.hpp"
 #include "paychan/asio/tcp_server.hpp"
+#include "paychan/keeper/crowd.hpp"
 #include "paychan/keeper/payee.hpp"
 #include "paychan/keeper/settle_after.hpp"
 #include "paychan/protobuf/codec.hpp"
@@ -10,23 +11,65 @@ namespace tool {
 
 namespace {
 
-/// Hears connections and monitor, and acks the payments.
+/// Hears connections and monitor, and acks the payments.  What strangers can cause at will is told in a bounded number of
+/// lines.
 struct serve_events {
     report& out;
     store_type& store;
     bytes_view ack_info;
     std::function<void(const txid&)> paid{};  // a payment is acked next
     hourly told{};                            // of damaged records: they are looked at again and again
+    crowd strangers{};
 
     void on_event(const event& e) {
+        if (!is_told(e)) return;
         if (e.kind == event_kind::error && is_damage(e.problem) && !told.is_news(e)) return;
         const auto record = e.kind == event_kind::opened ? load_record(store, record_kind::server_channel, e.channel)
                                                          : channel_record{};
         report_event(out, e, record ? record->protocol : 0);
     }
+    void on_turned_away(const boost::asio::ip::tcp::endpoint& from, std::string_view why) {
+        if (!strangers.is_told("turned_away", std::string(why))) return;
+        const std::string address = from.address().to_string();
+        out.event({{"event", "turned_away"}, {"address", address}, {"explanation", why}},
+                  "turned " + address + " away: " + std::string(why));
+    }
+    /// A contract costs nothing as long as no node takes it.
+    [[nodiscard]] bool is_told(const broadcast_answer& a) {
+        if (a.outcome == broadcast_outcome::accepted) return true;
+        const auto record = load_record(store, record_kind::server_channel, a.id);
+        return !record || record->stage != channel_stage::contract_stored ||
+               strangers.is_told("broadcast", name_of(a.outcome));
+    }
     payment_answer on_payment(const event& e) {
         if (paid) paid(e.channel);
         return payment_answer::ack(ack_info);
+    }
+
+    /// Once a second.
+    void tell_counts() {
+        const auto untold = strangers.take();
+        if (untold.empty()) return;
+        json o{{"event", "not_told"}};
+        std::string line = "not told in the last minute:";
+        for (const auto& [what, count] : untold) {
+            o[what] = count;
+            line += " " + std::to_string(count) + " more of " + what + ";";
+        }
+        line.pop_back();
+        out.event(o, line);
+    }
+
+private:
+    /// Connections cost nothing, and whoever knows a channel's txid can resume it.
+    [[nodiscard]] bool is_told(const event& e) {
+        using enum event_kind;
+        if (e.kind != error && e.kind != closed && e.kind != opened && e.kind != stored) return true;
+        std::string which(name(e.problem.code));
+        // Only of channels that are there: those were paid for.
+        if (e.channel != txid{} && load_record(store, record_kind::server_channel, e.channel))
+            which += text_of(e.channel);
+        return strangers.is_told(name_of(e.kind), which);
     }
 };
 
@@ -66,11 +109,14 @@ int run_serve(const options& o, report& out) {
         events.paid = [&](const txid& channel) {
             if (settling.count(channel)) boost::asio::post(n.io(), [&settle, channel] { settle(channel); });
         };
+    n.hear_broadcasts([&](const broadcast_answer& a) { return events.is_told(a); });
     n.start(side.keep());
     // A store that has met the chain before takes payments at once.
     if (!side.keep().knows_coins() && !n.catch_up()) return n.stopping() ? exit_done : exit_failed;
 
     asio::tcp_server_settings tcp;
+    tcp.max_connections = o.max_connections;
+    tcp.max_per_address = o.max_per_address;
     tcp.channel = settings;
     std::optional<
         asio::tcp_server<schemes, wall_clock, keys_type, store_type, seed_wallet, node, decltype(side), protobuf_codec>>
@@ -83,6 +129,7 @@ int run_serve(const options& o, report& out) {
     }
     side.join(*server);
     n.join(*server);
+    n.every_second([&] { events.tell_counts(); });
     if (server->max_connections() < tcp.max_connections)
         out.event({{"event", "fewer_connections"},
                    {"connections", server->max_connections()},

@@ -67,6 +67,7 @@ struct recorder {
     std::vector<errc> problems;
     std::vector<std::string> words;  // of the peer, or this side's own, for each problem
     std::vector<std::string> connections;
+    int turned_away = 0;
     std::vector<satoshi> asked;  // totals of the payments that on_payment was asked about
     std::function<void(const event&)> then = [](const event&) {};
     std::function<payment_answer(const event&)> answers = [](const event&) { return payment_answer::ack(); };
@@ -84,6 +85,7 @@ struct recorder {
         return answers(e);
     }
     void on_connection(std::uint64_t, std::string_view what, const tcp::endpoint&) { connections.emplace_back(what); }
+    void on_turned_away(const tcp::endpoint&, std::string_view) { ++turned_away; }
 
     [[nodiscard]] std::ptrdiff_t count(event_kind kind) const { return std::ranges::count(kinds, kind); }
 };

@@ -405,6 +405,7 @@ TEST_CASE("tcp_server drops those who come when it is full, and serves those who
     for (int i = 0; i < 50; ++i) flood.push_back(std::make_unique<raw_peer>(w.client_io, w.server->port()));
     REQUIRE(w.run_until([&] { return std::ranges::count_if(flood, [](const auto& p) { return p->ended; }) == 48; }));
     CHECK(w.server->connections() == 3);
+    CHECK(w.server_events.turned_away == 48);
     CHECK(w.pay(*payer, satoshi{3}).amount == satoshi{3});
     for (const auto& p : flood) p->socket.close();
     REQUIRE(w.run_until([&] { return w.server->connections() == 1; }));

@@ -23,7 +23,8 @@ struct tcp_server_settings {
     std::size_t max_connections = 1'000;    ///< more are closed when accepted; each takes about 80 kB, and its queue
     std::size_t reserved_descriptors = 64;  ///< that connections leave to the rest of the process: max_connections is
                                             ///< lowered to what RLIMIT_NOFILE has beside them
-    std::size_t max_per_address = 100;      ///< 0: as many as there may be in all
+    std::size_t max_per_address = 100;      ///< 0: as many as there may be in all.  Of IPv6, whose users have 2^64
+                                            ///< addresses each, all with the same first 64 bits are one
     milliseconds limit{60'000};             ///< [ms] without a whole message, unless the channel is open; then TIMEOUT
     milliseconds open_limit{0};       ///< [ms] the same while the channel is open; 0: none.  Not while a payment is
                                       ///< held: the client must not say anything then
@@ -42,7 +43,8 @@ struct tcp_server_settings {
 /// record does not fail the others.
 ///
 /// Events is anything with on_event(const event&), which hears of all channels; event.channel tells them apart.  If it
-/// has on_connection(std::uint64_t id, std::string_view what, const tcp::endpoint&), it hears "opened" and "ended".  If
+/// has on_connection(std::uint64_t id, std::string_view what, const tcp::endpoint&), it hears "opened" and "ended".  If it
+/// has on_turned_away(const tcp::endpoint&, std::string_view why), it hears of those who come when there is no room.  If
 /// it has on_payment(), see server.hpp, it has a say in the acks: what that holds is answered with ack() or refuse()
 /// here, and until then no further frame of that connection is read, and no limit runs: the application must answer in
 /// the end, for the connection keeps its place meanwhile.
@@ -248,7 +250,7 @@ private:
             if (e) return accept_later();
             boost::system::error_code gone;
             const tcp::endpoint remote = socket.remote_endpoint(gone);
-            if (!gone && has_room(remote.address())) add(std::move(socket), remote);
+            if (!gone) welcome(std::move(socket), remote);
             accept();
         }));
     }
@@ -261,12 +263,28 @@ private:
         }));
     }
 
-    [[nodiscard]] bool has_room(const net::ip::address& from) const {
-        if (connections_.size() >= max_connections_) return false;
-        if (settings_.max_per_address == 0) return true;
-        const auto same = std::ranges::count_if(
-            connections_, [&](const auto& entry) { return entry.second->remote.address() == from; });
-        return static_cast<std::size_t>(same) < settings_.max_per_address;
+    void welcome(tcp::socket socket, const tcp::endpoint& remote) {
+        if (connections_.size() >= max_connections_) return turn_away(remote, "all places are taken");
+        if (settings_.max_per_address > 0) {
+            const auto same = per_address_.find(neighbourhood(remote.address()));
+            if (same != per_address_.end() && same->second >= settings_.max_per_address)
+                return turn_away(remote, "its address has as many connections as it may");
+        }
+        add(std::move(socket), remote);
+    }
+
+    void turn_away(const tcp::endpoint& remote, std::string_view why) {
+        const detail::scope now(in_driver_);
+        if constexpr (requires { policies_.events.on_turned_away(remote, why); })
+            policies_.events.on_turned_away(remote, why);
+    }
+
+    /// Of which one user has all addresses.
+    [[nodiscard]] static net::ip::address neighbourhood(const net::ip::address& from) {
+        if (from.is_v4() || from.to_v6().is_v4_mapped()) return from;
+        auto bytes = from.to_v6().to_bytes();
+        std::fill(bytes.begin() + 8, bytes.end(), std::uint8_t{0});
+        return net::ip::address_v6(bytes);
     }
 
     void add(tcp::socket socket, const tcp::endpoint& remote) {
@@ -274,6 +292,7 @@ private:
         auto made = std::make_unique<connection>(*this, id, std::move(socket), remote);
         connection& c = *made;
         connections_.emplace(id, std::move(made));
+        ++per_address_[neighbourhood(remote.address())];
         c.driver.set_chain(view_);
         // For one attempt: behind an address there may be others.
         if (auto known = expected_.extract(remote.address())) c.driver.expect_min_payment(known.mapped());
@@ -288,6 +307,8 @@ private:
         const detail::scope now(in_driver_);
         c.driver.on_disconnected();
         tell_connection(c, "ended");
+        const auto same = per_address_.find(neighbourhood(c.remote.address()));
+        if (--same->second == 0) per_address_.erase(same);
         connections_.erase(c.id);
     }
 
@@ -470,8 +491,9 @@ private:
     steady::time_point rebroadcast_at_{};
     std::uint64_t last_id_ = 0;
     std::map<std::uint64_t, std::unique_ptr<connection>> connections_;
-    std::map<net::ip::address, satoshi> expected_;  // [satoshi] min_payment, of peers that refused ours
-    std::vector<connection*> ready_;                // have a frame for the next round
+    std::map<net::ip::address, std::size_t> per_address_;  // how many, see neighbourhood()
+    std::map<net::ip::address, satoshi> expected_;         // [satoshi] min_payment, of peers that refused ours
+    std::vector<connection*> ready_;                       // have a frame for the next round
     std::vector<connection*> round_;
     std::vector<put_request> batch_;
 };

@@ -18,7 +18,8 @@ namespace paychan {
 ///     chain.start(server, side);
 ///     asio::keep_turning turning(io.get_executor(), side);
 /// App is your application: anything with on_event(const event&), which hears connections and monitor alike, and, if you
-/// like, `payment_answer on_payment(const event&)` and on_connection(...): see server.hpp and asio/tcp_server.hpp.
+/// like, `payment_answer on_payment(const event&)`, on_connection(...) and on_turned_away(...): see server.hpp and
+/// asio/tcp_server.hpp.
 /// Channels are settled, over their connection where there is one; a connection whose contract is spent is ended.
 template <class Contracts, class StorePolicy, class KeyPolicy, class WalletPolicy, class ChainPolicy, class ClockPolicy,
           class App>
@@ -66,6 +67,11 @@ public:
         a.on_connection(words...);
     }
     { return app_.on_connection(words...); }
+    template <class... Words>
+    auto on_turned_away(const Words&... words) requires requires(App& a) {
+        a.on_turned_away(words...);
+    }
+    { return app_.on_turned_away(words...); }
     payment_answer on_payment(const event& e) requires requires(App& a) { a.on_payment(e); }
     { return app_.on_payment(e); }
 

@@ -3,6 +3,7 @@
 const fs = require('fs');
 const net = require('net');
 const {execFileSync} = require('child_process');
+const {Peer, type} = require('../harness/peer');
 const {Relay} = require('../harness/relay');
 const {Tool} = require('../harness/tool');
 const {replaced, world} = require('../harness/world');
@@ -125,9 +126,40 @@ async function descriptors(ctx) {
   }
 }
 
+/** Whatever strangers do costs a bounded number of lines, which say how much there was; the limits are the operator's. */
+async function strangers(ctx) {
+  const w = await world(ctx);
+  const server = await w.serve('--max-connections', 30, '--max-per-address', 20);
+  const words = Buffer.alloc(2000, 0xff);
+  const [clients, each] = [20, 100];
+  await Promise.all(Array.from({length: clients}, async () => {
+    for (let i = 0; i < each; ++i) {
+      const peer = new Peer(w.port);
+      peer.send(type.error, {1: 1, 2: words});
+      await peer.rest();
+    }
+  }));
+  const held = await Promise.all(Array.from({length: 25}, () => new Promise((resolve) => {
+    const socket = net.connect(w.port, '127.0.0.1', () => resolve(socket));
+    socket.on('error', () => {});
+  })));
+  await ctx.eventually('some are turned away', () => server.all('turned_away').length > 0);
+  const counts = await server.event((e) => e.event === 'not_told', 90000).catch((e) => e);
+  for (const socket of held) socket.destroy();
+  const errors = server.all('error');
+  ctx.assert.ok(server.lines.length < 60, `${server.lines.length} lines`);
+  ctx.assert.ok(errors.length > 0 && errors.every((e) => JSON.stringify(e).length < 1000));
+  ctx.assert.ok(server.all('turned_away').every((e) => e.address === '127.0.0.1'));
+  const untold = (what) => server.all('not_told').reduce((sum, e) => sum + (e[what] || 0), 0);
+  ctx.assert.ok(untold('error') + errors.length + untold('turned_away') + server.all('turned_away').length >= clients * each, JSON.stringify(counts));
+  const client = await w.pay(['--channel', 400000, '--payments', 5, '--amount', 100, '--settle']);
+  ctx.assert.equal(client.all('acked').length, 5);
+}
+
 module.exports = [
   {name: 'manners: a reader that stalls stops no payment and no settlement, and hears what it lost', run: stalledReader},
   {name: 'manners: commands wait for slow readers, and fail on a full disk', run: slowReaders},
   {name: 'manners: a terminal that closes ends neither serve nor watch', run: hangup},
   {name: 'manners: strangers take no descriptor that a settlement needs', run: descriptors},
+  {name: 'manners: strangers cost a bounded number of lines', run: strangers},
 ];
