@@ -2,6 +2,7 @@
 #include "paychan/channel/resumable.hpp"
 
 #include <catch2/catch.hpp>
+#include <string>
 #include <vector>
 
 using namespace paychan;
@@ -35,4 +36,19 @@ TEST_CASE("of the channels with this server the one that lives longest goes on",
     all[0].change = satoshi{100};
     all[0].terms.expiry = unix_time{1'000};
     CHECK_FALSE(find_resumable(all, wish).best);
+}
+
+TEST_CASE("servers whose names are longer than a label are told apart", "[channel]") {
+    const std::string host(62, '0');
+    CHECK(equal(label_of("server:1").view(), bytes_view(reinterpret_cast<const std::uint8_t*>("server:1"), 8)));
+    const auto text = [](const channel_label& l) { return std::string(l.view().begin(), l.view().end()); };
+    const std::string longest(64, 'a');
+    CHECK(text(label_of(longest)) == longest);
+    CHECK(text(label_of(host + "177.0.0.1:4242")) == text(label_of(host + "177.0.0.1:4242")));
+    CHECK(text(label_of(host + "177.0.0.1:4242")) != text(label_of(host + "177.0.0.1:4243")));
+    const std::string onion(56, 'b');
+    const std::string label = text(label_of(onion + ".onion:65000"));
+    CHECK(label.size() == 64);
+    CHECK(label.starts_with(onion.substr(0, 31) + "#"));
+    CHECK(label.find_first_not_of("0123456789abcdef", 32) == std::string::npos);
 }

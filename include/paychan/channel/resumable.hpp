@@ -2,18 +2,32 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <optional>
 #include <string_view>
 
 #include "paychan/channel/contract.hpp"
+#include "paychan/core/hex.hpp"
+#include "paychan/crypto/hash.hpp"
 
 namespace paychan {
 
-/// A server's name as a channel's label: its first 64 bytes.
+/// A server's name as a channel's label.  Of one that is longer than a label: its first 31 bytes, '#', which no HOST:PORT
+/// has, and 32 hex digits of the name's SHA-256, so that no two servers have the same.  Labels of before, which were the
+/// first 64 bytes of such a name, fit any of several servers and are no server's any more: a channel with one comes home as
+/// ever, but does not go on.
 [[nodiscard]] inline channel_label label_of(std::string_view server) {
+    const bytes_view name(reinterpret_cast<const std::uint8_t*>(server.data()), server.size());
     channel_label label;
-    (void)label.assign(
-        {reinterpret_cast<const std::uint8_t*>(server.data()), std::min(server.size(), channel_label::capacity())});
+    if (label.assign(name)) return label;
+    constexpr std::size_t kept = 31;
+    std::array<char, 2 * 16> digits{};
+    (void)to_hex(bytes_view(sha256(name)).first(16), digits);  // cannot fail: two characters a byte are there
+    std::array<std::uint8_t, channel_label::capacity()> text{};
+    const auto behind = std::copy_n(name.begin(), kept, text.begin());
+    *behind = '#';
+    std::copy(digits.begin(), digits.end(), behind + 1);
+    (void)label.assign(text);
     return label;
 }
 
