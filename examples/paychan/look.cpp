@@ -21,7 +21,10 @@ int run_address(const options& o, report& out) {
 }
 
 int run_balance(const options& o, report& out) {
-    node n(o, out, {.needs_node = "balance needs a node that knows the chain", .writes = false});
+    node n(o, out,
+           {.access = store_access::create,  // before the first `pay` there is none
+            .needs_node = "balance needs a node that knows the chain",
+            .writes = false});
     keeper keep(n.store(), n.keys(), n.wallet(), n, n.clock(), n.keeping());
     n.start(keep);
     if (!n.catch_up()) return exit_failed;

@@ -156,10 +156,17 @@ async function strangers(ctx) {
   ctx.assert.equal(client.all('acked').length, 5);
 }
 
+/** Coins can be looked for before the first payment makes a store. */
+async function firstBalance(ctx) {
+  const w = await world(ctx);
+  ctx.assert.equal((await w.balance('client')).confirmed, 5000000000);
+}
+
 module.exports = [
   {name: 'manners: a reader that stalls stops no payment and no settlement, and hears what it lost', run: stalledReader},
   {name: 'manners: commands wait for slow readers, and fail on a full disk', run: slowReaders},
   {name: 'manners: a terminal that closes ends neither serve nor watch', run: hangup},
+  {name: 'manners: balance comes before the first payment', run: firstBalance},
   {name: 'manners: strangers take no descriptor that a settlement needs', run: descriptors},
   {name: 'manners: strangers cost a bounded number of lines', run: strangers},
 ];
