@@ -36,8 +36,8 @@ void add_json(CLI::App& command, options& o) {
 }
 
 void add_network(CLI::App& command, options& o) {
-    add_required(command, "--network", o.network, "TEXT", "mainnet, testnet, signet or regtest")
-        ->check(CLI::IsMember({"mainnet", "testnet", "signet", "regtest"}));
+    add_required(command, "--network", o.network, "TEXT", "mainnet, testnet (3), testnet4, signet or regtest")
+        ->check(CLI::IsMember({"mainnet", "testnet", "testnet4", "signet", "regtest"}));
 }
 
 void add_seed(CLI::App& command, options& o) {

@@ -18,7 +18,7 @@ struct options {
     // where things are
     std::string store;                      ///< sqlite:FILE, file:FOLDER or postgres:CONNECTION
     std::string chain;                      ///< rpc:http://USER:PASS@HOST:PORT or print:
-    std::string network;                    ///< mainnet, testnet, signet, regtest
+    std::string network;                    ///< mainnet, testnet, testnet4, signet, regtest
     std::string seed;                       ///< file
     std::optional<std::int32_t> birthday;   ///< [blocks] height of the first block that can hold our coins
     bool rescan = false;                    ///< read all blocks again

@@ -10,7 +10,7 @@ using namespace support;
 
 namespace {
 
-constexpr std::array networks{network::mainnet, network::testnet, network::signet, network::regtest};
+constexpr auto networks = all_networks;
 
 std::string flip_case(std::string text) {
     for (char& c : text) {

@@ -71,5 +71,6 @@ TEST_CASE("core's names of the networks", "[bitcoind]") {
     CHECK(core_chain_name("mainnet") == "main");
     CHECK(core_chain_name("testnet") == "test");
     CHECK(core_chain_name("signet") == "signet");
+    CHECK(core_chain_name("testnet4") == "testnet4");
     CHECK(core_chain_name("regtest") == "regtest");
 }

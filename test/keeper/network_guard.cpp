@@ -35,7 +35,7 @@ TEST_CASE("a store that has met no chain says nothing", "[keeper][network_guard]
 }
 
 TEST_CASE("a store of another network is refused, and says which it is", "[keeper][network_guard]") {
-    for (const network there : {network::mainnet, network::testnet, network::signet}) {
+    for (const network there : {network::mainnet, network::testnet, network::testnet4, network::signet}) {
         memory_store disk;
         name_network(disk, name(there));
         network_guard guard(disk, network::regtest);

@@ -1,18 +1,24 @@
 // The Bitcoin networks, and what differs in their addresses.
 #pragma once
 
+#include <array>
 #include <string_view>
 
 #include "paychan/core/result.hpp"
 
 namespace paychan {
 
-enum class network : std::uint8_t { mainnet, testnet, signet, regtest };
+/// testnet is testnet 3, whose end is announced.
+enum class network : std::uint8_t { mainnet, testnet, testnet4, signet, regtest };
+
+inline constexpr std::array all_networks{network::mainnet, network::testnet, network::testnet4, network::signet,
+                                         network::regtest};
 
 [[nodiscard]] constexpr std::string_view name(network n) {
     switch (n) {
         case network::mainnet: return "mainnet";
         case network::testnet: return "testnet";
+        case network::testnet4: return "testnet4";
         case network::signet: return "signet";
         case network::regtest: return "regtest";
     }
@@ -23,9 +29,10 @@ enum class network : std::uint8_t { mainnet, testnet, signet, regtest };
 [[nodiscard]] constexpr result<network> parse_network(std::string_view text) {
     if (text == "mainnet" || text == "main") return network::mainnet;
     if (text == "testnet" || text == "test") return network::testnet;
+    if (text == "testnet4") return network::testnet4;
     if (text == "signet") return network::signet;
     if (text == "regtest") return network::regtest;
-    return fail(errc::invalid_argument, "network is none of mainnet, testnet, signet, regtest");
+    return fail(errc::invalid_argument, "network is none of mainnet, testnet, testnet4, signet, regtest");
 }
 
 /// First bytes in base58check and the prefix in bech32.  Source  Bitcoin Core chainparams.cpp.
@@ -40,6 +47,7 @@ struct address_prefixes {
     switch (n) {
         case network::mainnet: return {0x00, 0x05, 0x80, "bc"};
         case network::testnet:
+        case network::testnet4:
         case network::signet: return {0x6f, 0xc4, 0xef, "tb"};
         case network::regtest: break;
     }

@@ -110,7 +110,7 @@ struct fee_settings {
 
 /// What we use of getblockchaininfo.
 struct chain_info {
-    std::string chain;  ///< main, test, signet, regtest
+    std::string chain;  ///< main, test, testnet4, signet, regtest
     std::int32_t height = 0;
     block_hash best;
     bool initial_download = false;

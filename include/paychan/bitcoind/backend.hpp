@@ -31,7 +31,8 @@ enum class node_status {
 };
 
 struct backend_settings {
-    std::string chain;  ///< what the node must call its chain: main, test, signet, regtest; see core_chain_name()
+    std::string
+        chain;  ///< what the node must call its chain: main, test, testnet4, signet, regtest; see core_chain_name()
     walk_settings walk;
     fee_settings fees;
     rpc_settings rpc;

@@ -114,7 +114,9 @@ namespace detail {
     const std::size_t colon = authority.rfind(':');
     if (colon == std::string_view::npos || authority.ends_with(']'))
         return bad(
-            "the node's port is missing: rpc:http://USER:PASS@HOST:PORT, with 8332 on mainnet, 18443 on regtest");
+            "the node's port is missing: rpc:http://USER:PASS@HOST:PORT, with 8332 on mainnet, 18332 on testnet, 48332 "
+            "on "
+            "testnet4, 38332 on signet, 18443 on regtest");
     host = authority.substr(0, colon);
     if (host.starts_with('[') && host.ends_with(']'))
         host = host.substr(1, host.size() - 2);
@@ -156,7 +158,7 @@ namespace detail {
 [[nodiscard]] inline std::string_view core_chain_name(std::string_view network) {
     if (network == "mainnet") return "main";
     if (network == "testnet") return "test";
-    return network;  // signet, regtest and what may come have one name
+    return network;  // testnet4, signet and regtest have one name
 }
 
 }  // namespace paychan::bitcoind

@@ -35,6 +35,7 @@ namespace detail {
         case network::testnet: return 2;
         case network::signet: return 3;
         case network::regtest: return 4;
+        case network::testnet4: return 5;
     }
     return 0;
 }
@@ -89,7 +90,7 @@ inline void write_part(writer& to, bytes_view part) {
     out.contract = detail::read_part(r, max_contract_size);
     out.refund = detail::read_part(r, refund_buffer::capacity());
     bool known_network = false;
-    for (const network n : {network::mainnet, network::testnet, network::signet, network::regtest})
+    for (const network n : all_networks)
         if (net == detail::export_number(n)) {
             out.net = n;
             known_network = true;
