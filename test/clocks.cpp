@@ -65,6 +65,21 @@ TEST_CASE("a server whose clock is behind the chain opens nothing: the refund co
     CHECK(w.payee.events.last(event_kind::error).problem.code == errc::other);
 }
 
+TEST_CASE("a server whose node is still downloading the chain opens nothing", "[server]") {
+    slow_world w;
+    const auto tip = [&](bool downloading) { return chain_tip{w.chain.height(), {}, downloading}; };
+    w.s->on_chain(tip(true));
+    REQUIRE(w.c->connect(satoshi{1'000'000}));
+    w.pipe.second.deliver(*w.s);
+    CHECK(error_text(w.payee.transport.sent) ==
+          "OTHER: this server opens no channels now: its node is still downloading the chain");
+    chain_view view;
+    view.on_chain(tip(true));
+    CHECK(view.downloading);
+    view.on_chain(tip(false));
+    CHECK_FALSE(view.downloading);
+}
+
 TEST_CASE("a server that learns the chain's time before its node takes the contract opens nothing",
           "[server][clocks]") {
     slow_world w;

@@ -73,7 +73,7 @@ int bring_home(node& n, report& out, const listener& heard, Monitor& monitor, co
 }  // namespace
 
 int run_settle(const options& o, report& out) {
-    node n(o, out, {.passes_pruned = true});
+    node n(o, out, {.passes_pruned = true, .brings_home = true});
     listener heard{out};
     server_settings settings;
     settings.fees = n.budget();
@@ -97,7 +97,7 @@ int run_settle(const options& o, report& out) {
 }
 
 int run_refund(const options& o, report& out) {
-    node n(o, out, {.passes_pruned = true});
+    node n(o, out, {.passes_pruned = true, .brings_home = true});
     listener heard{out};
     client_monitor monitor(schemes{}, n.store(), n.keys(), n, heard, {}, n.budget());
     const auto is_due = [&](const channel_record& r) { return refund_is_due(r, n.median_time()); };

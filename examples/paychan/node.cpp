@@ -108,10 +108,10 @@ void node::on_chain(const chain_event& e) {
 }
 
 bool node::catch_up() {
-    // A node that is downloading the chain is behind it; on regtest it says so for as long as its last block is old.
-    // What is built before the node has said what fees are would pay too little.
+    // One that is downloading the chain is behind it: which coins there are is not known.  And what is built before the node
+    // has said what fees are would pay too little.
     const auto done = [this] {
-        return caught_up_() && (!syncing_ || net_ == network::regtest) && (fees_known_ || prints());
+        return caught_up_() && (use_.brings_home || !tip_ || !tip_->downloading) && (fees_known_ || prints());
     };
     if (use_.patient) return run_until(done);
     const std::chrono::seconds patience(options_.patience);
@@ -227,7 +227,6 @@ void node::on_status(bitcoind::node_status status, const bitcoind::rpc_error& ca
     using enum bitcoind::node_status;
     const std::string words(text);
     trouble_.clear();
-    syncing_ = status == syncing;
     const auto tell = [&](const char* what, const std::string& line) {
         out_.event({{"event", "node"}, {"status", what}, {"height", height()}, {"explanation", words}}, line);
     };

@@ -75,6 +75,7 @@ struct node_use {
     std::uint32_t keys_per_write = 1;
     bool waits_for_store = false;  ///< for as long as it takes
     bool passes_pruned = false;    ///< goes on without blocks that the node has deleted: coins in them are not seen
+    bool brings_home = false;      ///< what is due does not wait for a node that is still downloading the chain
 };
 
 /// The ChainSource of all commands: a Bitcoin node, or `print:`.  It also tells people what becomes of broadcasts.
@@ -223,7 +224,6 @@ private:
     std::optional<chain_tip> tip_;  // that was told last
     std::string trouble_;           // with the node, for people
     hourly told_;
-    bool syncing_ = false;  // the node is downloading the chain
     bool failed_ = false;
     std::uint64_t steps_ = 0;  // of progress
 };

@@ -92,7 +92,12 @@ int run_serve(const options& o, report& out) {
     settings.min_window = o.min_window;
     settings.max_window = o.max_window;
 
-    node n(o, out, {.access = store_access::create, .patient = true, .keys_per_write = 32, .passes_pruned = true});
+    node n(o, out,
+           {.access = store_access::create,
+            .patient = true,
+            .keys_per_write = 32,
+            .passes_pruned = true,
+            .brings_home = true});
     settings.fees = n.budget();
     serve_events events{out, n.store(), ack_info};
     payee side(schemes{}, n.store(), n.keys(), n.wallet(), n, n.clock(), events, settings, n.keeping());

@@ -88,7 +88,8 @@ int run_watch(const options& o, report& out) {
            {.needs_node = "watch needs a node that tells what is in the blocks",
             .patient = true,
             .waits_for_store = true,
-            .passes_pruned = true});
+            .passes_pruned = true,
+            .brings_home = true});
     watch_events paying_heard(out, n.store(), record_kind::client_channel);
     watch_events paid_heard(out, n.store(), record_kind::server_channel);
     server_settings settings;

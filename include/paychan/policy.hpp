@@ -288,6 +288,7 @@ struct disconnected_blocks {
 struct chain_tip {
     std::int32_t height = 0;
     unix_time median_time{};
+    bool downloading = false;  ///< there are later ones, as it says itself: what was spent in those is not known
 };
 
 /// Why the network refused a transaction, where a higher fee helps.

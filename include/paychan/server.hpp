@@ -198,7 +198,8 @@ private:
                 view_.rate,
                 bytes_span{settlement_},
                 expected_min_payment_,
-                is_behind(now, view_.median_time)};
+                is_behind(now, view_.median_time),
+                view_.downloading};
     }
 
     /// Encodes the frames and lists the records of what a step computed on next_.

@@ -390,6 +390,29 @@ TEST_CASE("a backend follows a node that is syncing, and says so", "[bitcoind]")
     CHECK(t.f.states[1] == node_status::following);
 }
 
+TEST_CASE("a backend tells with the tip that the node is downloading, but not on regtest, and sends what is due",
+          "[bitcoind]") {
+    const std::string name = GENERATE("signet", "regtest");
+    auto s = settings();
+    s.chain = name;
+    fixture t(40, s);
+    t.chain.name = name;
+    t.chain.downloading = true;
+    std::vector<bool> told;
+    t.f.at_end = [&](const chain_event& e) {
+        match(e, [&](const chain_tip& tip) { told.push_back(tip.downloading); });
+    };
+    t.follow();
+    REQUIRE(t.catch_up());
+    t.broadcast(transaction_named(1));
+    REQUIRE(t.run([&] { return t.f.outcomes.size() == 1; }));
+    CHECK(t.f.outcomes[0].how == broadcast_outcome::accepted);
+    REQUIRE_FALSE(told.empty());
+    CHECK(told.back() == (name == "signet"));
+    t.chain.downloading = false;
+    REQUIRE(t.run([&] { return !told.back(); }));
+}
+
 TEST_CASE("a reorganisation below the first height shows only blocks from there on", "[bitcoind]") {
     fixture t(40);
     t.follow(39);

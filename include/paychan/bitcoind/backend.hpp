@@ -155,7 +155,7 @@ private:
         if (std::exchange(wrong_chain_, false)) reported_.reset();
         downloading_ = info->initial_download;
         for (auto& [id, hex] : std::exchange(held_, {})) send(id, std::move(hex));
-        if (info->median_time) tell_all(chain_tip{info->height, *info->median_time});
+        tell_tip(*info);
         if (own != look_) return;
         ask_fee_rate();
         if (!following_) {
@@ -209,6 +209,12 @@ private:
 
     void tell_all(const chain_event& e) {
         call_out([&] { tell_(e); });
+    }
+
+    /// On regtest a node says that it is downloading for as long as its last block is old.
+    void tell_tip(const chain_info& info) {
+        if (info.median_time)
+            tell_all(chain_tip{info.height, *info.median_time, info.initial_download && info.chain != "regtest"});
     }
 
     void tell_answers() {

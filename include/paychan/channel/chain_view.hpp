@@ -20,11 +20,15 @@ inline constexpr std::int64_t clock_tolerance = 600;
 struct chain_view {
     fee_rate rate = min_relay_fee_rate;  ///< [sat/kvB] what a transaction should pay now
     unix_time median_time{};             ///< [s] of the best block and the 10 before it (BIP113); 0: not told yet
+    bool downloading = false;            ///< whoever shows the chain has not got all of it
 
     void on_chain(const chain_event& e) {
         match(
             e, [this](const fee_estimate& f) { rate = f.rate; },
-            [this](const chain_tip& t) { median_time = t.median_time; },
+            [this](const chain_tip& t) {
+                median_time = t.median_time;
+                downloading = t.downloading;
+            },
             // Old ones are told too, while blocks are read.
             [this](const connected_block& b) { median_time = std::max(median_time, b.median_time); });
     }

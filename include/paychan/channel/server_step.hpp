@@ -54,12 +54,14 @@ struct server_environment {
     bytes_span settlement_memory;    ///< for the settlement; lives as long as the session
     satoshi expected_min_payment{};  ///< [satoshi] what this peer asked for at an earlier attempt; 0: not known
     bool clock_behind = false;       ///< the clock is behind the chain's median time: nothing is opened
+    bool downloading = false;        ///< nor while blocks are missing, which may spend a contract's coins
 };
 
 //  phase         | message or input    | condition, else the error                                | next
 //  --------------+---------------------+----------------------------------------------------------+---------------
 //  idle          | CLIENT_VERSION      | a version that we have (NO_ACCEPTABLE_VERSION), and a    | initiated
-//                |                     | clock that is not behind the chain (OTHER);              |
+//                |                     | clock that is not behind the chain, all of which its     |
+//                |                     | node has (OTHER);                                        |
 //                |                     | if it names a channel that can be resumed                | open, broadcasting
 //  initiated     | PROVIDE_REFUND      | version 1; shape and lock_time (BAD_TRANSACTION)         | refund_signed
 //  initiated     | PROVIDE_CONTRACT    | version 2; script, value, key, payment (BAD_TRANSACTION) | broadcasting
@@ -130,6 +132,8 @@ template <class Scheme, class Env>
     if (env.clock_behind)
         return fail(errc::other,
                     "this server opens no channels now: its clock is behind the time of the chain's blocks");
+    if (env.downloading)
+        return fail(errc::other, "this server opens no channels now: its node is still downloading the chain");
     record = {};
     record.protocol = Scheme::version;
     PAYCHAN_TRY(record.key, env.keys.new_key());
