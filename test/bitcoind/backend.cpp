@@ -763,7 +763,8 @@ TEST_CASE("a backend tells of the node's tip before it has read a block", "[bitc
     };
     t.follow();
     REQUIRE(t.catch_up());
-    CHECK(before == std::vector{std::pair{std::int32_t{40}, t.chain.median_time(40)}});
+    REQUIRE_FALSE(before.empty());
+    for (const auto& tip : before) CHECK(tip == std::pair{std::int32_t{40}, t.chain.median_time(40)});
     t.chain.grow(1);
     REQUIRE(t.catch_up());
     CHECK(t.f.tips.back() == std::pair{std::int32_t{41}, t.chain.median_time(41)});
@@ -844,6 +845,50 @@ TEST_CASE("a broadcast of what is no transaction is refused without asking the n
     t.b().start(t.f);
     REQUIRE(t.run([&] { return t.f.outcomes.size() == 2; }));
     for (const auto& o : t.f.outcomes) CHECK(o.how == broadcast_outcome::refused);
+}
+
+TEST_CASE("a block that the node is slow to give holds neither broadcasts nor the chain's time nor fees up",
+          "[bitcoind]") {
+    auto s = settings();
+    s.rpc.timeout = 20s;  // longer than a test waits
+    fixture t(40, s);
+    bool slow = true;
+    t.chain.first = [&](const fake::request& r) -> std::optional<fake::reply> {
+        if (slow && r.method() == "getblock") return fake::reply{};
+        return std::nullopt;
+    };
+    t.follow();
+    REQUIRE(t.run([&] { return t.chain.asked["getblock"] == 1; }));
+    t.broadcast(transaction_named(1));
+    REQUIRE(t.run([&] { return t.f.outcomes.size() == 1; }));
+    CHECK(t.f.outcomes[0].how == broadcast_outcome::accepted);
+    t.chain.grow(2);
+    REQUIRE(t.run([&] { return t.f.tips.back().first == 42; }));
+    t.chain.fee = json{{"feerate", 0.00007}};
+    REQUIRE(t.run([&] { return t.f.fees.back() == 7'000; }));
+    CHECK(t.chain.asked["getblock"] == 1);
+    CHECK(t.f.states.empty());
+    t.node.down();  // now it is known to be gone, whatever the block takes
+    REQUIRE(t.run([&] { return !t.f.states.empty(); }));
+    CHECK(t.f.states[0] == node_status::unreachable);
+    slow = false;
+    t.node.up();
+    REQUIRE(t.catch_up());
+}
+
+TEST_CASE("a block that takes longer than the time limit is read in the end", "[bitcoind]") {
+    auto s = settings();
+    s.rpc.timeout = 100ms;
+    fixture t(5, s);
+    t.follow();
+    REQUIRE(t.catch_up());
+    t.chain.grow(1);
+    const auto takes = 350ms;
+    t.node.delay_with([&](const fake::request& r) { return r.method() == "getblock" ? takes : 0ms; });
+    REQUIRE(t.catch_up());
+    CHECK(t.chain.asked["getblock"] - 6 <= 4);  // 100, 200, 400 ms
+    REQUIRE(t.run([&] { return t.f.states.back() == node_status::following; }));
+    CHECK(t.f.states == std::vector{node_status::following, node_status::unreachable, node_status::following});
 }
 
 TEST_CASE("broadcasts that wait for the node are bounded", "[bitcoind]") {

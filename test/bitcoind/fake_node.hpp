@@ -58,6 +58,7 @@ public:
     }
     [[nodiscard]] std::size_t connections() const { return accepted_; }
     void answer_with(handler h) { answer_ = std::move(h); }
+    void delay_with(std::function<std::chrono::milliseconds(const request&)> f) { delay_ = std::move(f); }
 
     /// Ends the connections, not the listening: what a node does with one that was idle for too long.
     void hang_up() {
@@ -76,10 +77,11 @@ public:
 
 private:
     struct connection {
-        explicit connection(asio::ip::tcp::socket s) : socket(std::move(s)) {
+        explicit connection(asio::ip::tcp::socket s) : socket(std::move(s)), timer(socket.get_executor()) {
             socket.set_option(asio::ip::tcp::no_delay(true));
         }
         asio::ip::tcp::socket socket;
+        asio::steady_timer timer;
         std::string in;
         reply out;
         std::size_t piece = 0;
@@ -113,7 +115,9 @@ private:
                                      c->in.erase(0, size);
                                      c->out = answer_(r);
                                      c->piece = 0;
-                                     write(c);
+                                     if (!delay_) return write(c);
+                                     c->timer.expires_after(delay_(r));
+                                     c->timer.async_wait([this, c](boost::system::error_code) { write(c); });
                                  });
             });
     }
@@ -132,6 +136,7 @@ private:
     asio::io_context& io_;
     asio::ip::tcp::acceptor acceptor_;
     handler answer_;
+    std::function<std::chrono::milliseconds(const request&)> delay_;
     std::uint16_t port_ = 0;
     std::size_t accepted_ = 0;
     std::vector<std::weak_ptr<connection>> open_;

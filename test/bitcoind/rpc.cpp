@@ -204,7 +204,7 @@ TEST_CASE("rpc fails all that waits when the node does not answer in time, and t
     for (int i = 0; i < 5; ++i)
         f.rpc.call("x", json::array(), [&](rpc_result r) {
             REQUIRE_FALSE(r);
-            CHECK(r.error().failure == rpc_failure::unreachable);
+            CHECK(r.error().failure == rpc_failure::too_slow);
             ++failed;
         });
     REQUIRE(fake::run_until(f.io, [&] { return failed == 5; }));
@@ -218,7 +218,43 @@ TEST_CASE("rpc counts a dribbling answer against the same time limit", "[bitcoin
             return in_bytes(raw("HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n\r\n" + std::string(1'000'000, ' ')));
         },
         {.timeout = 100ms});
-    CHECK(f.failure() == rpc_failure::unreachable);
+    CHECK(f.failure() == rpc_failure::too_slow);
+}
+
+TEST_CASE("rpc gives a slow node twice the time with each attempt, and less when it is fast again", "[bitcoind]") {
+    called_node f([](const fake::request&) { return fake::reply{}; }, {.timeout = 100ms, .longest_timeout = 600ms});
+    const auto waits = [&] {
+        const auto began = std::chrono::steady_clock::now();
+        const auto r = f.call("getblock");
+        REQUIRE_FALSE(r);
+        CHECK(r.error().failure == rpc_failure::too_slow);
+        CHECK(r.error().message.find("getblock") != std::string::npos);
+        return std::chrono::steady_clock::now() - began;
+    };
+    CHECK(waits() >= 100ms);
+    CHECK(waits() >= 200ms);
+    CHECK(waits() >= 400ms);
+    CHECK(waits() >= 600ms);
+    CHECK(waits() < 1'200ms);
+    f.node.answer_with([](const fake::request& r) { return fake::ok(r, 1); });
+    CHECK(f.call("getblockhash"));  // was never slow
+    f.node.answer_with([](const fake::request&) { return fake::reply{}; });
+    CHECK(waits() >= 600ms);
+    f.node.answer_with([](const fake::request& r) { return fake::ok(r, 1); });
+    CHECK(f.call("getblock"));
+    f.node.answer_with([](const fake::request&) { return fake::reply{}; });
+    CHECK(waits() < 600ms);
+}
+
+TEST_CASE("rpc has no more patience with a node that is not there", "[bitcoind]") {
+    called_node f([](const fake::request& r) { return fake::ok(r, 1); }, {.timeout = 100ms});
+    f.node.down();
+    for (int i = 0; i < 5; ++i) CHECK(f.failure() == rpc_failure::unreachable);
+    f.node.up();
+    f.node.answer_with([](const fake::request&) { return fake::reply{}; });
+    const auto began = std::chrono::steady_clock::now();
+    CHECK(f.failure() == rpc_failure::too_slow);
+    CHECK(std::chrono::steady_clock::now() - began < 1s);
 }
 
 TEST_CASE("rpc says unreachable when nothing listens, and recovers when the node is up", "[bitcoind]") {

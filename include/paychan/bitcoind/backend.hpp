@@ -62,7 +62,8 @@ public:
         : io_(io),
           settings_(std::move(settings)),
           rpc_(io, node, settings_.rpc),
-          walk_(rpc_, *this, settings_.walk),
+          blocks_(io, node, settings_.rpc),
+          walk_(blocks_, *this, settings_.walk),
           timer_(io) {}
     backend(const backend&) = delete;
     backend& operator=(const backend&) = delete;
@@ -86,6 +87,7 @@ public:
         ++look_;
         walk_.stop();
         rpc_.stop();
+        blocks_.stop();
         timer_.cancel();
     }
 
@@ -147,23 +149,47 @@ private:
     }
 
     void looked(std::uint64_t own, const rpc_result& answer) {
-        if (!answer) return walk_broke(answer.error());
-        const auto info = read_chain_info(*answer);
-        if (!info) return walk_broke({rpc_failure::bad_answer, 0, std::string(info.error().text)});
-        if (info->chain != settings_.chain) return wrong_chain(info->chain);
-        right_chain_ = true;
-        if (std::exchange(wrong_chain_, false)) reported_.reset();
-        downloading_ = info->initial_download;
-        for (auto& [id, hex] : std::exchange(held_, {})) send(id, std::move(hex));
-        tell_tip(*info);
-        if (own != look_) return;
-        ask_fee_rate();
+        const auto info = take_tip(own, answer);
+        if (!info) return;
         if (!following_) {
             if (!impossible_.empty()) report(node_status::failed, {}, impossible_);
             return look_later();
         }
         walk_began_ = clock::now();
+        glance_later(own);
         walk_.advance(*info);
+    }
+
+    /// What any look at the node tells.  Nothing: this look is over.
+    [[nodiscard]] std::optional<chain_info> take_tip(std::uint64_t own, const rpc_result& answer) {
+        const auto stop = [this](auto how) {
+            walk_.stop();
+            how();
+            return std::nullopt;
+        };
+        if (!answer) return stop([&] { walk_broke(answer.error()); });
+        const auto info = read_chain_info(*answer);
+        if (!info) return stop([&] { walk_broke({rpc_failure::bad_answer, 0, std::string(info.error().text)}); });
+        if (info->chain != settings_.chain) return stop([&] { wrong_chain(info->chain); });
+        right_chain_ = true;
+        if (std::exchange(wrong_chain_, false)) reported_.reset();
+        downloading_ = info->initial_download;
+        for (auto& [id, hex] : std::exchange(held_, {})) send(id, std::move(hex));
+        tell_tip(*info);
+        if (own != look_) return std::nullopt;
+        ask_fee_rate();
+        return *info;
+    }
+
+    /// Blocks may take long: meanwhile the chain's time and fees are told all the same.
+    void glance_later(std::uint64_t own) {
+        timer_.expires_after(settings_.poll);
+        timer_.async_wait([this, own, alive = std::weak_ptr(alive_)](boost::system::error_code ec) {
+            if (ec || alive.expired() || own != look_) return;
+            rpc_.call("getblockchaininfo", json::array(), [this, own](rpc_result answer) {
+                if (own == look_ && take_tip(own, answer)) glance_later(own);
+            });
+        });
     }
 
     void look_soon() {
@@ -339,7 +365,8 @@ private:
 
     boost::asio::io_context& io_;
     backend_settings settings_;
-    rpc_client rpc_;
+    rpc_client rpc_;     // what is soon answered, and what is due
+    rpc_client blocks_;  // a slow one holds nothing else up
     chain_walk<backend> walk_;
     boost::asio::steady_timer timer_;
     std::function<void(const chain_event&)> tell_;  // to all listeners; empty before start()

@@ -2,6 +2,7 @@
 // status.
 #pragma once
 
+#include <algorithm>
 #include <boost/asio/connect.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
@@ -26,7 +27,9 @@
 namespace paychan::bitcoind {
 
 struct rpc_settings {
-    std::chrono::milliseconds timeout{30'000};       ///< for one request, from looking up the host to the last byte
+    std::chrono::milliseconds timeout{30'000};  ///< for one request, from looking up the host to the last byte
+    /// A node that is there and needs longer is given twice the time with each further attempt, up to this.
+    std::chrono::milliseconds longest_timeout{600'000};
     std::size_t max_answer = std::size_t{32} << 20;  ///< [bytes] a block of 4 MB travels as 8 MB of hex
     std::size_t max_queue = 1'000;                   ///< requests that wait; more fail at once with `queue_full`
 };
@@ -35,7 +38,7 @@ struct rpc_settings {
 ///     rpc_client rpc(io, address);
 ///     rpc.call("getblockhash", json::array({100}), [](rpc_result r) { ... });
 /// Requests go one by one, in order.  When the node cannot be reached, or does not answer in time, all that wait fail
-/// with it; the next call tries anew.
+/// with it; the next call tries anew, with more patience if the node was there and slow.
 class rpc_client {
 public:
     using completion = std::function<void(rpc_result)>;
@@ -70,14 +73,16 @@ private:
         boost::beast::flat_buffer buffer;
         boost::beast::http::request<boost::beast::http::string_body> out;
         std::optional<boost::beast::http::response_parser<boost::beast::http::string_body>> in;
+        bool connected = false;
         bool used = false;  ///< has carried an answer before: the node may have closed it meanwhile
     };
     using connection_ptr = std::shared_ptr<connection>;
     using error_code = boost::system::error_code;
+    using clock = std::chrono::steady_clock;
 
     struct state : std::enable_shared_from_this<state> {
         state(boost::asio::io_context& io, node_address node, rpc_settings settings)
-            : io_(io), node_(std::move(node)), settings_(settings), timer_(io) {}
+            : io_(io), node_(std::move(node)), settings_(settings), timeout_(settings.timeout), timer_(io) {}
 
         void add(std::string_view method, json params, completion done) {
             if (stopped_) return;
@@ -106,11 +111,11 @@ private:
         void next() {
             if (stopped_ || busy_ || queue_.empty()) return;
             busy_ = true;
-            timer_.expires_after(settings_.timeout);
+            began_ = clock::now();
+            timer_.expires_after(timeout_);
             timer_.async_wait([self = shared_from_this(), id = queue_.front().id](error_code ec) {
                 // An expiry that was already on its way when the answer came must not end the next request.
-                if (!ec && self->busy_ && !self->queue_.empty() && self->queue_.front().id == id)
-                    self->lost("the node does not answer in time");
+                if (!ec && self->busy_ && !self->queue_.empty() && self->queue_.front().id == id) self->too_slow();
             });
             if (connection_)
                 send(connection_);
@@ -135,6 +140,7 @@ private:
             boost::asio::async_connect(c->socket, found, [self = shared_from_this(), c](error_code ec, const auto&) {
                 if (self->connection_ != c) return;
                 if (ec) return self->lost("cannot connect to the node: " + ec.message());
+                c->connected = true;
                 error_code ignored;
                 c->socket.set_option(boost::asio::ip::tcp::no_delay(true), ignored);
                 self->send(c);
@@ -189,6 +195,7 @@ private:
                 return lost("the connection to the node broke: " + cause.message());
             }
             c->used = true;
+            if (queue_.front().method == slow_) next_timeout();
             const auto answer = c->in->release();
             const unsigned status = answer.result_int();
             // Bytes after the answer are no answer to the next request.
@@ -219,6 +226,23 @@ private:
             done(std::move(result));
         }
 
+        /// The next answer to what was slow may take as long, and twice.
+        void next_timeout() {
+            const auto taken = std::chrono::ceil<std::chrono::milliseconds>(clock::now() - began_);
+            timeout_ = std::clamp(2 * taken, settings_.timeout, std::max(settings_.timeout, timeout_));
+        }
+
+        /// Asking again with the same patience would ask for ever.
+        void too_slow() {
+            if (!connection_ || !connection_->connected) return lost("the node does not answer in time");
+            const auto waited = std::chrono::ceil<std::chrono::seconds>(timeout_).count();
+            timeout_ = std::max(timeout_, std::min(2 * timeout_, settings_.longest_timeout));
+            slow_ = queue_.front().method;
+            fail_all(
+                {rpc_failure::too_slow, 0,
+                 "the node has not answered " + queue_.front().method + " within " + std::to_string(waited) + " s"});
+        }
+
         void lost(std::string text) { fail_all({rpc_failure::unreachable, 0, std::move(text)}); }
 
         void fail_all(const rpc_error& e) {
@@ -235,6 +259,9 @@ private:
         boost::asio::io_context& io_;
         node_address node_;
         rpc_settings settings_;
+        std::chrono::milliseconds timeout_;
+        std::string slow_;           // the method for which it was raised
+        clock::time_point began_{};  // the request at the front
         boost::asio::steady_timer timer_;
         secret_text authorization_;
         connection_ptr connection_;
