@@ -315,8 +315,11 @@ struct fee_estimate {
     friend bool operator==(const fee_estimate&, const fee_estimate&) = default;
 };
 
-using chain_event =
-    std::variant<connected_block, passed_blocks, disconnected_blocks, chain_tip, broadcast_answer, fee_estimate>;
+/// Whoever takes transactions was away, and is back: it may have forgotten all that is in no block.
+struct node_returned {};
+
+using chain_event = std::variant<connected_block, passed_blocks, disconnected_blocks, chain_tip, broadcast_answer,
+                                 fee_estimate, node_returned>;
 
 /// When a listener has its turn.  A connection holds its channel's record, so it changes that before a monitor looks; a
 /// monitor learns what is spent before a wallet offers what is left.

@@ -146,7 +146,7 @@ public:
     /// was away may have forgotten the contract too: it goes first.
     void rebroadcast() {
         const server_phase phase = channel_.session.phase;
-        if (phase != server_phase::broadcasting && phase != server_phase::settling) return;
+        if (phase != server_phase::broadcasting && phase != server_phase::settling && !is_in_doubt(channel_)) return;
         (void)detail::broadcast_stored(record_kind::server_contract, channel_.record.terms.contract.id, store_,
                                        broadcaster_, frames_.memory());
         if (phase == server_phase::settling) broadcaster_.broadcast(channel_.session.settlement);
@@ -168,7 +168,14 @@ public:
     static constexpr chain_turn chain_order = chain_turn::connections;
     void on_chain(const chain_event& e) {
         view_.on_chain(e);
-        match(e, [this](const broadcast_answer& a) { on_broadcast(a.id, a.outcome, a.words); });
+        match(
+            e, [this](const broadcast_answer& a) { on_broadcast(a.id, a.outcome, a.words); },
+            [this](const node_returned&) { on_node_returned(); });
+    }
+
+    /// No frame is to be given to it now: a payment waits for the application, or for what the network says.
+    [[nodiscard]] bool is_busy() const {
+        return channel_.session.phase == server_phase::answering || is_in_doubt(channel_);
     }
 
     /// What the chain's events have told before this driver was there.
@@ -200,6 +207,11 @@ private:
                 expected_min_payment_,
                 is_behind(now, view_.median_time),
                 view_.downloading};
+    }
+
+    void on_node_returned() {
+        next_ = channel_;
+        if (run(paychan::on_node_returned(next_))) rebroadcast();
     }
 
     /// Encodes the frames and lists the records of what a step computed on next_.

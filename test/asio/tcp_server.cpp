@@ -242,6 +242,35 @@ TEST_CASE("tcp_server asks the network again for what it waits for", "[asio][ser
     CHECK(opened.ok());
 }
 
+TEST_CASE("tcp_server takes no payment after its node was away, until that has the contract again", "[asio][server]") {
+    tcp_server_settings settings;
+    settings.rebroadcast = 5ms;
+    world w(settings);
+    const auto payer = w.make_client();
+    const txid id = w.open(*payer).terms.contract.id;
+    w.pay(*payer, satoshi{10});
+    w.chain.forget(id);
+    w.server_network.restart_node();
+    REQUIRE(w.run_until([&] { return w.chain.in_mempool(id) && w.stored(id)->stage == channel_stage::open; }));
+    w.pay(*payer, satoshi{10});
+
+    // Back, and gone again before it has answered.
+    w.chain.forget(id);
+    w.server_network.set_node(chain_follower::node::down);
+    w.server->on_chain(node_returned{});
+    CHECK(w.stored(id)->stage == channel_stage::unbacked);
+    world::outcome<receipt> acked;
+    payer->async_pay(satoshi{10}, acked.handler());
+    CHECK_FALSE(w.run_until([&] { return acked.fired > 0; }, 100ms));
+    CHECK(w.stored(id)->paid() == satoshi{1'020});
+    w.server_network.set_node(chain_follower::node::up);
+    REQUIRE(w.run_until([&] { return acked.fired > 0; }));
+    REQUIRE(acked.ok());
+    CHECK(w.chain.in_mempool(id));
+    CHECK(w.stored(id)->paid() == satoshi{1'030});
+    CHECK(w.stored(id)->stage == channel_stage::open);
+}
+
 TEST_CASE("tcp_server stops in order: CLOSE to all, and the loop runs out of work", "[asio][server]") {
     world w;
     const auto payer = w.make_client();

@@ -148,6 +148,7 @@ struct follower {
     std::string last_words;
     std::vector<std::pair<std::int32_t, std::int32_t>> passed;
     std::vector<std::pair<std::int32_t, std::int64_t>> tips;
+    int returns = 0;
     std::function<void(std::int32_t)> at_block = [](std::int32_t) {};
     std::function<void(const chain_event&)> at_end = [](const chain_event&) {};  // of each event
     bool in_call = false;  // the test is inside a call to the backend
@@ -168,7 +169,8 @@ struct follower {
             [this](const broadcast_answer& a) {
                 outcomes.push_back({a.id, a.outcome, std::string(a.words)});
             },
-            [this](const fee_estimate& f) { fees.push_back(f.rate.sat_per_kvb); });
+            [this](const fee_estimate& f) { fees.push_back(f.rate.sat_per_kvb); },
+            [this](const node_returned&) { ++returns; });
         at_end(e);
     }
     void on_block(const connected_block& b) {
@@ -889,6 +891,7 @@ TEST_CASE("a block that takes longer than the time limit is read in the end", "[
     CHECK(t.chain.asked["getblock"] - 6 <= 4);  // 100, 200, 400 ms
     REQUIRE(t.run([&] { return t.f.states.back() == node_status::following; }));
     CHECK(t.f.states == std::vector{node_status::following, node_status::unreachable, node_status::following});
+    CHECK(t.f.returns == 0);  // it was there all the time
 }
 
 TEST_CASE("broadcasts that wait for the node are bounded", "[bitcoind]") {
@@ -921,6 +924,7 @@ TEST_CASE("a node that goes down and comes back is told once each; broadcasts me
     REQUIRE(t.catch_up());
     REQUIRE(t.run([&] { return t.f.states.size() == 3; }));
     CHECK(t.f.states == std::vector{node_status::following, node_status::unreachable, node_status::following});
+    CHECK(t.f.returns == 1);  // its mempool may be empty
     CHECK(t.f.left.empty());
     t.broadcast(transaction_named(9));
     REQUIRE(t.run([&] { return t.f.outcomes.size() == 6; }));

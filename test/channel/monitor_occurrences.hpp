@@ -142,6 +142,7 @@ inline const std::vector<occurrence>& occurrences() {
                                               std::pair{"from_95", ended_at}, std::pair{"from_96", ended_at + 1}})
             out.push_back({"disconnected_blocks", words{from_word}, paychan::disconnected_blocks{from}});
 
+        out.push_back({"node_returned", {}, paychan::node_returned{}});
         for (const auto& [is, outcome] : {std::pair{"is_accepted", broadcast_outcome::accepted},
                                           std::pair{"is_refused", broadcast_outcome::refused},
                                           std::pair{"is_unreachable", broadcast_outcome::unreachable}}) {
@@ -209,6 +210,7 @@ inline const std::vector<occurrence>& occurrences() {
         {"coins_spent", {written, accepted, closed_by}},
         {"passed_blocks", {written, closed_by, recorded}},
         {"disconnected_blocks", {written, offered, recorded}},
+        {"node_returned", {offered}},
         {"contract_answered", {written, asked, accepted, refused, overdue, offered}},
         {"closing_answered", {closing_refused, told, offered}},
         {"record_written", {written}},

@@ -229,6 +229,17 @@ const std::vector<group> table{
     }},
 
     // ---- the network
+    {"node_returned", "offer", {
+        {"!unended"},
+        {"unended", "", "never_offered"},
+    }},
+    {"node_returned", "payments", {
+        {"client"},
+        {"server !open"},
+        {"server open !unended"},
+        {"server open unended mined"},
+        {"server open unended unmined", "stop_if_open"},
+    }},
     {"contract_answered", "offer", {
         {"is_unreachable", "", "never_offered"},
         {"is_accepted is_refused"},

@@ -595,6 +595,43 @@ TEST_CASE("the server does in every phase what the table says to every outcome o
         }
 }
 
+TEST_CASE("the server takes no payment after its node was away, until that has the contract", "[channel][table]") {
+    conversation talk(each_version());
+    const auto hears = [&](server_channel& next, broadcast_outcome outcome) {
+        return in_brief(on_broadcast(next, talk.payee_settings, now, next.record.terms.contract.id, outcome), next);
+    };
+    for (std::size_t i = 0; i < server_phases; ++i) {
+        const auto phase = static_cast<server_phase>(i);
+        if (!exists(phase, talk.version)) continue;
+        INFO(name_of(phase));
+        server_channel next = talk.at(phase);
+        const std::uint64_t version = next.record.version;
+        if (!is_open(phase)) {
+            CHECK(in_brief(on_node_returned(next), next) == name_of(phase));
+            continue;
+        }
+        CHECK(in_brief(on_node_returned(next), next) == std::string(name_of(phase)) + "; persist channel");
+        CHECK(next.record.stage == channel_stage::unbacked);
+        CHECK(next.record.version == version + 1);
+        CHECK(is_in_doubt(next));
+        CHECK(in_brief(on_node_returned(next), next) == name_of(phase));  // once
+        CHECK(hears(next, broadcast_outcome::unreachable) == name_of(phase));
+        server_channel refused = next;
+        CHECK(hears(refused, broadcast_outcome::refused) == "ended; persist channel; send ERROR; close; tell error");
+        if (phase == server_phase::answering) {  // that one is on disk
+            CHECK(in_brief(acknowledge(next, next.record.paid(), {}), next) == "open; send PAYMENT_ACK");
+        } else {
+            const bytes payment = talk.sample(message_type::update_payment);
+            server_channel paid = next;
+            CHECK(in_brief(step<schemes>(paid, talk.server_env(), decoded(payment)), paid) == "OTHER");
+        }
+        CHECK(hears(next, broadcast_outcome::accepted) == "open; persist channel");
+        CHECK(next.record.stage == channel_stage::open);
+        CHECK_FALSE(is_in_doubt(next));
+        CHECK(hears(next, broadcast_outcome::accepted) == "open");
+    }
+}
+
 TEST_CASE("the server does in every phase what the table says to its application and its operator",
           "[channel][table]") {
     conversation talk(each_version());

@@ -39,6 +39,53 @@ TEST_CASE("an open channel's contract that is in no block is broadcast again", "
     CHECK(w.chain.mempool_size() == 0);
 }
 
+TEST_CASE("what a node has forgotten is broadcast again as soon as it is back, without a block", "[monitor]") {
+    left_alone w(false);
+    SECTION("an open channel's contract; until the node has it, the channel is not open") {
+        w.chain.forget(w.id);
+        w.tick();
+        CHECK(w.in_mempool() == "nothing");
+        CHECK(w.server_record().stage == channel_stage::open);
+        w.payee_view.restart_node();
+        w.catch_up();
+        CHECK(w.server_record().stage == channel_stage::unbacked);
+        w.tick();
+        CHECK(w.chain.in_mempool(w.id));
+        w.set_time(w.expiry + -7'000);  // it has the contract: what was paid is collected as ever
+        w.tick();
+        CHECK(w.in_mempool() == "settlement");
+    }
+    SECTION("contract and settlement") {
+        REQUIRE(w.server_side->settle(w.id));
+        w.catch_up();
+        w.chain.forget(w.id);
+        w.payee_view.restart_node();
+        w.tick();
+        CHECK(w.in_mempool() == "settlement");
+    }
+    SECTION("a refund") {
+        w.mine();
+        w.set_time(w.expiry + 1);
+        w.mine(12);
+        w.catch_up();
+        w.client_side->tick(w.clock.now());
+        const auto refund = w.chain.spender_in_mempool(w.contract);
+        REQUIRE(refund);
+        w.chain.forget(*refund);
+        w.payer_view.restart_node();
+        w.catch_up();
+        w.client_side->tick(w.clock.now());
+        CHECK(w.chain.in_mempool(*refund));
+    }
+    SECTION("but a channel whose contract is in a block stays open") {
+        w.mine();
+        w.tick();
+        w.payee_view.restart_node();
+        w.tick();
+        CHECK(w.server_record().stage == channel_stage::open);
+    }
+}
+
 TEST_CASE("a settlement that no node was there for is broadcast again at the next tick", "[monitor]") {
     left_alone w;
     w.payee_view.set_node(chain_follower::node::down);

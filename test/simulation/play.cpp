@@ -498,6 +498,7 @@ void player::perform(const step& s) {
             with(s.who, [&](process_parts& p) {
                 p.node_up = node_up_[s.who];
                 set_node(p);
+                if (p.node_up) p.follower.restart_node();
             });
             break;
         case act::refuse: with(s.who, [&](process_parts& p) { p.refusals = s.a; }); break;

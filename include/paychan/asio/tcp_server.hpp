@@ -105,9 +105,9 @@ public:
     void on_broadcast(const txid& id, broadcast_outcome outcome, std::string_view = {}) {
         outside_of_drivers([this, id, outcome] {
             for (auto& [n, c] : connections_) {
-                const server_phase before = c->driver.phase();
+                const auto before = std::pair(c->driver.phase(), c->driver.is_busy());
                 c->driver.on_broadcast(id, outcome);
-                if (c->driver.phase() != before) go_on(*c);
+                if (std::pair(c->driver.phase(), c->driver.is_busy()) != before) go_on(*c);
             }
         });
     }
@@ -116,6 +116,10 @@ public:
     static constexpr chain_turn chain_order = chain_turn::connections;
     void on_chain(const chain_event& e) {
         if (const auto* const a = std::get_if<broadcast_answer>(&e)) return on_broadcast(a->id, a->outcome, a->words);
+        if (std::holds_alternative<node_returned>(e))
+            return outside_of_drivers([this] {
+                for (auto& [id, c] : connections_) c->driver.on_chain(node_returned{});
+            });
         view_.on_chain(e);
         for (auto& [id, c] : connections_) c->driver.set_chain(view_);
     }
@@ -356,7 +360,7 @@ private:
     void take_round() {
         const detail::scope now(in_driver_);
         round_.swap(ready_);
-        std::erase_if(round_, [](connection* c) { return c->parked = c->driver.phase() == server_phase::answering; });
+        std::erase_if(round_, [](connection* c) { return c->parked = c->driver.is_busy(); });
         const auto first = std::partition(round_.begin(), round_.end(),
                                           [](const connection* c) { return c->driver.phase() != server_phase::idle; });
         const std::span<connection*> talking(round_.begin(), first);
@@ -415,7 +419,7 @@ private:
     /// the peer's end of stream would not be seen.
     void go_on(connection& c) {
         wind(c);
-        if (c.driver.phase() == server_phase::answering || !std::exchange(c.parked, false)) return;
+        if (c.driver.is_busy() || !std::exchange(c.parked, false)) return;
         ready_.push_back(&c);
         turn_soon();
     }
@@ -444,9 +448,9 @@ private:
     /// Sets the limit anew: a whole message came, or the phase changed.
     void wind(connection& c) {
         const server_phase phase = c.driver.phase();
-        const milliseconds limit = phase == server_phase::answering ? milliseconds{0}  // it is not the client's turn
-                                   : phase == server_phase::open    ? settings_.open_limit
-                                                                    : settings_.limit;
+        const milliseconds limit = c.driver.is_busy()            ? milliseconds{0}  // it is not the client's turn
+                                   : phase == server_phase::open ? settings_.open_limit
+                                                                 : settings_.limit;
         c.deadline = limit.count() > 0 ? steady::now() + limit : steady::time_point::max();
     }
 

@@ -173,6 +173,11 @@ private:
         if (info->chain != settings_.chain) return stop([&] { wrong_chain(info->chain); });
         right_chain_ = true;
         if (std::exchange(wrong_chain_, false)) reported_.reset();
+        if (away_) {
+            tell_all(node_returned{});
+            away_ = false;
+            if (own != look_) return std::nullopt;
+        }
         downloading_ = info->initial_download;
         for (auto& [id, hex] : std::exchange(held_, {})) send(id, std::move(hex));
         tell_tip(*info);
@@ -209,7 +214,7 @@ private:
     }
 
     void wrong_chain(const std::string& chain) {
-        wrong_chain_ = true;
+        wrong_chain_ = away_ = true;
         right_chain_ = false;
         give_up_held("the node is on another chain");
         report(node_status::failed, {},
@@ -286,6 +291,7 @@ private:
         give_up_held(e.message);
         look_later();
         const bool warming_up = e.failure == rpc_failure::node_error && e.code == rpc_in_warmup;
+        away_ = away_ || warming_up || e.failure == rpc_failure::unreachable;
         report(node_status::unreachable, e, (warming_up ? "the node is starting: " : "") + e.message);
     }
 
@@ -386,6 +392,7 @@ private:
     bool downloading_ = false;
     bool right_chain_ = false;
     bool wrong_chain_ = false;
+    bool away_ = false;  // it may have forgotten what we gave it
     bool stopped_ = false;
 };
 static_assert(ChainSource<backend>);

@@ -116,9 +116,9 @@ using happening =
     std::variant<happened::record_read, happened::record_unreadable, happened::facts_read, happened::facts_unreadable,
                  happened::told_anew, happened::told_all, happened::driver_stored, happened::driver_settled,
                  happened::contract_mined, happened::contract_spent, happened::coins_spent, passed_blocks,
-                 disconnected_blocks, happened::contract_answered, happened::closing_answered, happened::fees_rose,
-                 happened::look, happened::record_written, happened::settlement_built, happened::closing_offered,
-                 happened::contract_offered, happened::connection_asked>;
+                 disconnected_blocks, node_returned, happened::contract_answered, happened::closing_answered,
+                 happened::fees_rose, happened::look, happened::record_written, happened::settlement_built,
+                 happened::closing_offered, happened::contract_offered, happened::connection_asked>;
 
 /// What a monitor's step wants done, in the order of its fields.  Each becomes effects that carry_out carries out.
 struct duties {
@@ -164,6 +164,8 @@ struct due {
 //  server, open, unmined  | another round            | offer the contract                             |
 //  server, unopened       | another round            | offer the contract, until it is answered       |
 //  server, unmined        | contract refused         | stop payments, if open                         | refused
+//  not ended              | its node returned        | offer all that is in no block, at the next look|
+//  server, open, unmined  | its node returned        | stop payments, if open, until it is accepted   | unbacked
 //  server, settling       | settlement accepted      | tell settled, once                             |
 //  server, refused        | six blocks later         | forget, if it never opened                     | gone
 //  server, unbegun        | a week after the expiry  | forget                                         | gone
@@ -327,6 +329,15 @@ struct monitor_rules {
             out.keep = out.watch_coins = true;
         }
         if (w.recorded_height >= d.from) w.recorded_height = 0;  // that block is not on the chain any more
+        return out;
+    }
+
+    /// What is in no block is given to the node again, and until it has a contract no payment is taken on it.
+    duties operator()(const node_returned&) const {
+        duties out;
+        if (w.ended()) return out;
+        w.offered = watched::never;
+        out.stop_if_open = server && w.stage == channel_stage::open && w.contract_height == 0;
         return out;
     }
 

@@ -75,6 +75,7 @@ struct server_environment {
 //  open, answ.   | CLOSE, or all paid  | a fee that can be paid (OTHER)                           | settling
 //  open          | CLOSE               | resumed, and nothing has proven that it is the client    | ended
 //  open, answ.   | contract refused    | (BAD_TRANSACTION)                                        | ended
+//  open, answ.   | node returned       | no payment is taken until the contract is accepted again | open, answ.
 //  settling      | settlement accepted |                                                          | ended
 //  settling      | settlement refused  | (OTHER); it is tried again without the connection        | ended
 //  settling      | UPDATE_PAYMENT      | passed over, and so is CLOSE                             | settling
@@ -86,6 +87,11 @@ struct server_environment {
 /// True when the channel is open on the connection.
 [[nodiscard]] constexpr bool is_open(server_phase phase) {
     return phase == server_phase::open || phase == server_phase::answering;
+}
+
+/// True while it is open, and its node, which was away, has still to say that it has the contract.
+[[nodiscard]] inline bool is_in_doubt(const server_channel& c) {
+    return is_open(c.session.phase) && c.record.stage == channel_stage::unbacked;
 }
 
 namespace detail {
@@ -345,6 +351,8 @@ template <class Scheme, class Env>
     channel_record& record = next.record;
     if (!takes_payments(record, env.settings, env.now))
         return fail(errc::time_window_unacceptable, "the channel is about to expire and is settled now");
+    if (is_in_doubt(next))
+        return fail(errc::other, "the network is being asked whether it still has the contract: pay again later");
     PAYCHAN_TRY(const auto payment, check_payment<Scheme>(record, m));
     next.session.proven = true;
     effects out;
@@ -509,6 +517,13 @@ template <class Contracts, class Env>
         out.notify.push_back(e);
         return out;
     }
+    if (is_in_doubt(next) && id == record.terms.contract.id && outcome == broadcast_outcome::accepted) {
+        record.stage = channel_stage::open;
+        ++record.version;
+        effects out;
+        out.persist.channel = true;
+        return out;
+    }
     const bool contract = session.phase == server_phase::broadcasting;
     const bool settlement = session.phase == server_phase::settling;
     if ((!contract && !settlement) || id != session.broadcast || outcome == broadcast_outcome::unreachable)
@@ -541,6 +556,17 @@ template <class Contracts, class Env>
         e.data = session.settlement;
         out.notify.push_back(e);
     }
+    return out;
+}
+
+/// The server's node was away and may have forgotten the contract.  It is to be given to it again, and until it was accepted
+/// payments are not taken, also not by a connection that resumes the channel.
+[[nodiscard]] inline effects on_node_returned(server_channel& next) {
+    effects out;
+    if (!is_open(next.session.phase) || next.record.stage != channel_stage::open) return out;
+    next.record.stage = channel_stage::unbacked;
+    ++next.record.version;
+    out.persist.channel = true;
     return out;
 }
 

@@ -75,6 +75,11 @@ public:
             answers_.pop_front();
         }
         if (!reachable_ || stretch != stretch_) return events;
+        if (returned_) {
+            const bool same = told(node_returned{});
+            returned_ = false;
+            if (!same) return events;
+        }
         if (!first_ && told_.empty()) first_ = chain_->height() + 1;
         if (const std::size_t left = active(); left < told_.size()) {
             const std::int32_t from = left > 0 ? told_[left - 1].height + 1 : told_[0].height;
@@ -107,6 +112,9 @@ public:
     /// While it is not reachable, broadcasts end as unreachable, and no blocks come.
     enum class node : std::uint8_t { up, down };
     void set_node(node n) { reachable_ = n == node::up; }
+
+    /// It was started anew: what it forgot is to be `evict`ed from the chain's mempool.
+    void restart_node() { returned_ = true; }
 
     /// The next broadcast is refused with these words, whatever it is; call again for more.
     void refuse_next(std::string_view reason) { refusals_.emplace_back(reason); }
@@ -141,6 +149,7 @@ private:
     std::deque<std::string> refusals_;
     std::optional<fee_estimate> new_fees_;
     bool reachable_ = true;
+    bool returned_ = false;
 };
 static_assert(ChainSource<chain_follower>);
 

@@ -125,6 +125,12 @@ public:
                 known_ = std::min(known_, d.from - 1);
                 apply_to_all(d);
             },
+            [this](const node_returned& r) {
+                std::vector<txid> all;
+                index_.for_each([&](const item& i) { all.push_back(i.first); });
+                for (const txid& id : all)
+                    if (apply(id, r).stop_if_open) stop_if_open(id);
+            },
             [this](const chain_tip& t) {
                 tip_height_ = t.height;
                 tip_median_time_ = t.median_time;

@@ -262,11 +262,39 @@ module.exports = [
       const again = await ctx.node({datadir: ctx.path('node'), rpcport: w.node.rpcport, port: w.node.port});
       const settled = await client.event('settled', 60000);
       ctx.assert.equal((await client.exit()).code, 0);
-      // The node may have taken the settlement before it went, and forgotten it: due transactions go out again with each block.
-      await again.mine(1);
+      // It has forgotten contract and settlement: they go out again at once.
       await ctx.eventually('the node has the settlement', () => again.transaction(settled.txid));
       await again.mine(1);
       await checkSettlement(ctx, again, await again.transaction(settled.txid), (await w.channels('client'))[0], 393000, 7000);
+    },
+  },
+  {
+    name: 'a node that was started anew is given at once what it has forgotten, and payments wait for the contract',
+    async run(ctx) {
+      const datadir = ctx.path('node');
+      const w = await world(ctx, {node: {datadir}});
+      const restarted = async () => {
+        await w.node.stop();
+        await server.until(() => server.events.findLast((e) => e.event === 'node').status === 'unreachable' || undefined, 'no node', 30000);
+        w.node = await ctx.node({datadir, rpcport: w.node.rpcport, port: w.node.port});
+        ctx.assert.deepEqual(await w.node.call('getrawmempool').then((all) => all.filter((id) => id !== channel)), []);
+      };
+      let channel;
+      const server = await w.serve();
+      const pay = ['--channel', 400000, '--payments', 2, '--amount', 2000];
+      channel = (await w.pay(pay)).opened.channel;
+      const height = await w.node.height();
+      await restarted();
+      await ctx.eventually('the node has the contract', () => w.node.transaction(channel));
+      await w.pay(pay);
+      const {txid} = (await w.pay([...pay, '--settle'])).all('settled')[0];
+      await restarted();
+      await ctx.eventually('the node has the settlement', () => w.node.transaction(txid));
+      ctx.assert.ok(await w.node.transaction(channel));
+      ctx.assert.equal(await w.node.height(), height, 'no block was needed');
+      await w.mined(txid);
+      ctx.assert.equal((await server.event('confirmed')).txid, txid);
+      ctx.assert.equal((await w.channels('server'))[0].paid, 1000 + 6 * 2000);
     },
   },
   {
