@@ -376,7 +376,7 @@ TEST_CASE("a key store that cannot sign now costs nothing: the payment can be ma
     CHECK(o.calls == 0);
 }
 
-TEST_CASE("the coins of a channel that was never offered are free again", "[client]") {
+TEST_CASE("the coins and the key of a channel that was never offered are free again", "[client]") {
     world w;
     SECTION("the connection ends before the refund is signed") {
         open_until(w, "PROVIDE_REFUND");
@@ -419,6 +419,7 @@ TEST_CASE("the coins of a channel that was never offered are free again", "[clie
     }
     CHECK(w.payer.purse.reserved.empty());
     CHECK(stored_channels(w.payer.disk, record_kind::client_channel).empty());
+    CHECK(w.payer.keys.given_back == std::vector{key_id{1}});
     // And another channel can be opened.
     w.payer.plan = {};
     w.reconnect();
@@ -426,7 +427,7 @@ TEST_CASE("the coins of a channel that was never offered are free again", "[clie
     CHECK(w.pays(1));
 }
 
-TEST_CASE("the coins of a version 2 channel that was never offered are free again", "[client]") {
+TEST_CASE("the coins and the key of a version 2 channel that was never offered are free again", "[client]") {
     world w(2);
     SECTION("the refund cannot be signed") { w.payer.plan = {call::keys_sign, fault::fails, 0, false}; }
     SECTION("the first payment cannot be signed") { w.payer.plan = {call::keys_sign, fault::fails, 1, false}; }
@@ -437,13 +438,14 @@ TEST_CASE("the coins of a version 2 channel that was never offered are free agai
     w.run();
     CHECK(w.payer.purse.reserved.empty());
     CHECK(stored_channels(w.payer.disk, record_kind::client_channel).empty());
+    CHECK(w.payer.keys.given_back == std::vector{key_id{1}});
     CHECK(w.c->record().stage == channel_stage::none);
     w.reconnect();
     REQUIRE(w.open());
     CHECK(w.pays(1));
 }
 
-TEST_CASE("the coins of a channel that may be on disk stay reserved", "[client]") {
+TEST_CASE("the coins of a channel that may be on disk stay reserved, and its key used", "[client]") {
     world w(each_version());
     SECTION("the write failed: it may be there") {
         w.payer.plan = {call::store_put, GENERATE(fault::fails, fault::fails_after), 0, false};
@@ -463,6 +465,20 @@ TEST_CASE("the coins of a channel that may be on disk stay reserved", "[client]"
         CHECK(w.payer.events.last(event_kind::error).problem.code == errc::bad_transaction);
     }
     CHECK(w.payer.purse.reserved.size() == 1);
+    w.pipe.cut();
+    w.run();
+    CHECK(w.payer.keys.given_back.empty());
+}
+
+TEST_CASE("an opening for which there are no coins gives its key back", "[client]") {
+    world w(each_version());
+    w.payer.plan = {call::wallet_fund, fault::fails, 0, false};
+    (void)w.open();
+    REQUIRE(w.payer.plan.hit);
+    CHECK(w.payer.keys.given_back == std::vector{key_id{1}});
+    w.pipe.cut();
+    w.run();
+    CHECK(w.payer.keys.given_back.size() == 1);
 }
 
 TEST_CASE("a store that writes one record at a time gets what never changes first, and a settlement last", "[client]") {

@@ -55,6 +55,9 @@ struct key_store {
     /// Count on disk first, then give out: after a crash, no key is given out again.
     result<key_id> new_key() { return fail(errc::key_unavailable, "no seed"); }
 
+    /// Optional.  Of a key that new_key gave out, and that nothing is locked with: give it out again, or forget it.
+    void give_back(key_id) {}
+
     /// 33 or 65 bytes; the same bytes each time, since scripts depend on them.
     result<paychan::public_key> public_key(key_id) { return fail(errc::not_found, "no such key"); }
 

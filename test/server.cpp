@@ -73,6 +73,55 @@ TEST_CASE("the server clamps the window that is asked for", "[server]") {
     CHECK(window(~std::uint64_t{0}) == 14'400);
 }
 
+// ---- Keys
+
+TEST_CASE("a stranger's hello costs the server no key", "[server]") {
+    world w(each_version());
+    (void)initiate_of(w);
+    SECTION("the connection is lost") {}
+    SECTION("the stranger sends an ERROR") { w.s->on_frame(encoded(wire::error_message{8, {}, {}})); }
+    SECTION("the stranger sends what is no message") { w.s->on_frame(as_bytes("x")); }
+    SECTION("the stranger says hello again") { w.s->on_frame(encoded(wire::client_version{2, 0, {}, 86'340})); }
+    CHECK(w.payee.keys.given_back.empty());
+    w.s->on_disconnected();
+    CHECK(w.payee.keys.given_back == std::vector{key_id{1}});
+    CHECK(stored_channels(w.payee.disk, record_kind::server_channel).empty());
+}
+
+TEST_CASE("a hello that cannot be answered costs the server no key", "[server]") {
+    world w(each_version());
+    SECTION("there is no payout script") { w.payee.plan = {call::wallet_payout, fault::fails, 0, false}; }
+    SECTION("the answer cannot be encoded") { w.payee.plan = {call::codec_encode, fault::fails, 0, false}; }
+    w.s->on_frame(encoded(wire::client_version{w.version(), 0, {}, 86'340}));
+    REQUIRE(w.payee.plan.hit);
+    CHECK(w.payee.keys.given_back == std::vector{key_id{1}});
+    w.s->on_disconnected();
+    CHECK(w.payee.keys.given_back.size() == 1);
+}
+
+TEST_CASE("a key that has signed a refund is not used for another channel", "[server]") {
+    // With it and a refund of a near lock time, a client would open a channel with a far expiry on the same contract.
+    world w(1);
+    const made_refund refund(initiate_of(w), {txid{}, 0});
+    w.s->on_frame(encoded(wire::provide_refund{refund.key.view(), refund.tx.view()}));
+    REQUIRE(w.s->phase() == server_phase::refund_signed);
+    w.s->on_disconnected();
+    CHECK(w.payee.keys.given_back.empty());
+}
+
+TEST_CASE("the key of a contract that may be on disk stays used", "[server]") {
+    world w(each_version());
+    SECTION("it is") {}
+    SECTION("the network refuses it") { w.payee.follower.refuse_next("min relay fee not met"); }
+    SECTION("the write failed") {
+        w.payee.plan = {call::store_put, GENERATE(fault::fails, fault::fails_after), 0, false};
+    }
+    (void)w.open();
+    w.pipe.cut();
+    w.run();
+    CHECK(w.payee.keys.given_back.empty());
+}
+
 TEST_CASE("the smallest window leaves ten minutes before the server's margin, to open and to pay", "[server]") {
     world w(each_version());
     w.server_settings.min_window = GENERATE(0, 7'200, 7'800);

@@ -106,6 +106,7 @@ public:
         if (channel_.session.phase == client_phase::idle) return;
         if (channel_.record.stage == channel_stage::none) {
             release_contract(channel_.session);
+            give_back(keys_, channel_.record.key);
             channel_.record = {};
             // A channel that the server had forgotten still holds money: it stays this object's.
             if (channel_.session.resuming)
@@ -179,15 +180,17 @@ private:
     /// Carries out what a step computed on next_: persist, broadcast, send, close, notify.
     [[nodiscard]] result<void> run(const result<effects>& wanted) {
         if (!wanted || !frames_.encode(wanted->send, codec_)) {
-            // A contract that the failed step had funded.
+            // A contract that the failed step had funded, and its key.
             if (next_.session.contract.data() != channel_.session.contract.data()) release_contract(next_.session);
+            if (next_.record.key != channel_.record.key) give_back(keys_, next_.record.key);
             return wanted ? fail(errc::too_long, "the message does not fit into a frame") : fail(wanted.error());
         }
         auto saved = detail::on_disk(write(wanted->persist), wanted);
         if (!saved) {
-            // Whether it is on disk is unknown: its coins stay reserved, for a restart may find it there.
+            // Whether it is on disk is unknown: its coins stay reserved and its key used, for a restart may find it there.
             if (!wanted->persist.contract.empty()) channel_.session.contract = {};
             uncertain_ = channel_.record.stage != channel_stage::none;
+            if (!uncertain_) channel_.record.key = {};
             return fail(saved.error());
         }
         const bool acked = channel_.session.payment_in_flight && !next_.session.payment_in_flight;

@@ -72,12 +72,23 @@ struct sign_request {
 ///                 before it returns.  Fails  store_failed, key_unavailable.
 /// public_key(id)  its public key.  Fails  not_found, key_unavailable.
 /// sign(request)   ECDSA, low S, RFC 6979.  Fails  not_found, key_unavailable ("nothing moved, ask again").
+///
+/// Optional: give_back(id)  new_key may give this key out again: its opening ended, nothing is stored or locked with it, and
+/// what it signed, if anything, has not left.  A peer may have seen its public key.  Without it each stranger's hello costs a
+/// server a key, and each opening that fails a client.
 template <class K>
 concept KeyStore = requires(K k, key_id id, const sign_request& request) {
     { k.new_key() } -> std::same_as<result<key_id>>;
     { k.public_key(id) } -> std::same_as<result<paychan::public_key>>;
     { k.sign(request) } -> std::same_as<result<ecdsa_signature>>;
 };
+
+/// Gives a key back where the key store takes it; id 0 is none.
+template <KeyStore K>
+void give_back(K& keys, key_id id) {
+    if constexpr (requires { keys.give_back(id); })
+        if (id != key_id{}) keys.give_back(id);
+}
 
 // ---- Store --------------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,8 @@
 // The side that is paid: joins the server's steps to policies that the user owns.
 #pragma once
 
+#include <utility>
+
 #include "paychan/channel/carry_out.hpp"
 #include "paychan/channel/chain_view.hpp"
 #include "paychan/channel/claim.hpp"
@@ -161,6 +163,7 @@ public:
     /// The connection is over, whoever ended it.
     void on_disconnected() {
         channel_.session.phase = server_phase::ended;
+        give_back_key(channel_);
         events_.on_event(detail::event_of(event_kind::closed, channel_.record));
     }
 
@@ -240,6 +243,10 @@ private:
     bool carry_out(const result<void>& written) {
         auto saved = detail::on_disk(written, pending_);
         if (!saved) {
+            if (next_.record.key != channel_.record.key)
+                give_back_key(next_);
+            else if (!written && channel_.record.stage == channel_stage::none)
+                channel_.record.key = {};  // its channel may be on disk all the same: the key stays used
             end_with(saved.error());
             return false;
         }
@@ -258,6 +265,14 @@ private:
             });
         if (resumed) rebroadcast();
         return true;
+    }
+
+    /// A key whose opening came to nothing is free again: a stranger's hello costs none.  One that has signed a version 1
+    /// refund is not: where it could be had again, a client would let the server sign a refund with a near lock time,
+    /// break off, and open a channel with a far expiry on the same contract.
+    void give_back_key(server_channel& c) {
+        if (c.record.stage != channel_stage::none || !c.session.refund_signature.view().empty()) return;
+        give_back(keys_, std::exchange(c.record.key, key_id{}));
     }
 
     /// Asks the application about a payment that is on disk.

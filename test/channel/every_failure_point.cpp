@@ -1,5 +1,6 @@
 // A whole life of a channel, again and again, each time with another call of a policy failing or the process dying in
 // it; then both sides' money is counted.
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <deque>
 #include <map>
@@ -73,11 +74,13 @@ public:
             const auto record = load_record(w.payer.disk, record_kind::client_channel, channel);
             REQUIRE(record);
             if (least_sent.contains(channel)) CHECK(record->change <= least_sent[channel]);
+            CHECK(std::ranges::count(w.payer.keys.given_back, record->key) == 0);
         }
         for (const txid& channel : stored_channels(w.payee.disk, record_kind::server_channel)) {
             const auto record = load_record(w.payee.disk, record_kind::server_channel, channel);
             REQUIRE(record);
             CHECK(record->paid() >= receipts[channel]);
+            CHECK(std::ranges::count(w.payee.keys.given_back, record->key) == 0);
             // The client knows of all that it gave away.
             const auto other = load_record(w.payer.disk, record_kind::client_channel, channel);
             REQUIRE(other);

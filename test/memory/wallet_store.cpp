@@ -815,7 +815,7 @@ TEST_CASE("coins that only one of two processes has the key number of are stored
     process reader;
     REQUIRE(reader.load(disk));
     CHECK(reader.coins.find(coin_there) != nullptr);
-    CHECK(reader.coins.first_unused(key_branch::channel) == 201);
+    CHECK(reader.coins.first_unused(key_branch::channel) == 151);
 }
 
 TEST_CASE("what is written after a new scan may end anywhere, and never passes for all coins",

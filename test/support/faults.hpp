@@ -114,6 +114,7 @@ struct faulty_keys {
     fault_plan& plan;
     paychan::memory_keys& ring;
     std::vector<paychan::sign_request> signed_requests;
+    std::vector<paychan::key_id> given_back;  // and never given out again
 
     paychan::result<paychan::key_id> new_key() {
         return plan.run(call::keys_new, paychan::errc::key_unavailable, [&] { return ring.new_key(); });
@@ -127,6 +128,7 @@ struct faulty_keys {
             return ring.sign(request);
         });
     }
+    void give_back(paychan::key_id id) { given_back.push_back(id); }
 };
 static_assert(paychan::KeyStore<faulty_keys>);
 

@@ -46,7 +46,7 @@ struct party {
     asked_events events;
 
     faulty_store store{plan, disk};
-    faulty_keys keys{plan, ring, {}};
+    faulty_keys keys{plan, ring, {}, {}};
     faulty_wallet wallet{plan, purse};
     faulty_codec codec{plan};
     faulty_transport transport;

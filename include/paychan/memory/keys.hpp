@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <set>
 #include <span>
 #include <vector>
 
@@ -83,8 +84,9 @@ static_assert(KeyStore<memory_keys>);
 /// The KeyStore for real money: key n is the n-th of the seed's channel row, and the store holds how many are given
 /// out, so that the seed is the backup.  Several key stores, also in several processes, may share one seed and one
 /// store: each gets keys of its own.
-/// On disk is the last claim: the record's version is the claim's first number, its bytes are the last.  A claim begins
-/// right after the last one that is known, so a store that refuses what is not newer refuses it if there was another since.
+/// On disk is the counter: the end of the last claim.  A claim takes the numbers behind it, and the last numbers go back by
+/// moving it down, as long as nobody has claimed behind them: each write is of the next version, so the store refuses it if
+/// there was another since.  A process that is killed loses the numbers that it had claimed, and nothing else.
 template <class StoreT>
 class seed_keys {
     static_assert(Store<StoreT>, "the counter of keys is kept in a Store: see policy.hpp");
@@ -93,7 +95,7 @@ public:
     /// store           borrowed; must outlive this
     /// keys_per_write  how many numbers to claim with one write.  More than 1 spares a server a write for each stranger
     ///                 who says hello, and skips numbers with each restart: not for a client, whose refunds a wallet
-    ///                 finds by looking only a few numbers ahead.
+    ///                 finds by looking a limited number ahead.
     /// Fails           invalid_argument (seed not 16 to 64 bytes, keys_per_write 0), corrupt_record (the counter),
     ///                 store_failed.
     [[nodiscard]] static result<seed_keys> open(bytes_view seed, network net, StoreT& store,
@@ -108,18 +110,28 @@ public:
     /// Fails  store_failed, key_unavailable (2^31 keys are given out, or too many others take keys now: ask again).
     [[nodiscard]] result<key_id> new_key() {
         for (int attempt = 0; attempt < 100; ++attempt) {
-            if (next_ > last_) {
+            if (free_.empty()) {
                 const std::uint32_t first = counter_ + 1;
                 PAYCHAN_TRY(const bool claimed, claim(std::uint64_t{counter_} + keys_per_write_));
                 if (!claimed) continue;
-                next_ = first;
-                last_ = counter_;
+                for (std::uint32_t n = first; n <= counter_; ++n) free_.insert(free_.end(), n);
             }
-            const std::uint32_t n = next_++;
+            const std::uint32_t n = *free_.begin();
+            free_.erase(free_.begin());
             // 1 in 2^127 numbers has no key: it is skipped.
             if (derive_in_branch(parent_, key_branch::channel, n)) return key_id{n};
         }
         return fail(errc::key_unavailable, "others take keys from this store at the same time: try again");
+    }
+
+    /// As policy.hpp says: the key is given out again, here or by another process.
+    /// id  of a key that new_key of this object gave out; one that the chain has seen since stays used
+    void give_back(key_id id) {
+        const auto n = static_cast<std::uint64_t>(id);
+        if (n <= seen_ || n > counter_) return;
+        free_.insert(static_cast<std::uint32_t>(n));
+        // What one claim holds is kept for the next ones: a crowd of strangers costs a write for many.
+        if (free_.size() > 2 * std::size_t{keys_per_write_ - 1}) unclaim();
     }
 
     [[nodiscard]] result<paychan::public_key> public_key(key_id id) {
@@ -147,7 +159,8 @@ public:
         const auto n = static_cast<std::uint64_t>(id);
         if (n == 0 || n >= hardened) return fail(errc::not_found, "there is no key of that number");
         while (counter_ < n) PAYCHAN_CHECK(claim(n));  // grows even when another was faster
-        next_ = std::max(next_, static_cast<std::uint32_t>(n + 1));
+        seen_ = std::max(seen_, static_cast<std::uint32_t>(n));
+        free_.erase(free_.begin(), free_.upper_bound(seen_));
         return {};
     }
 
@@ -164,9 +177,10 @@ private:
         if (!stored) return fail(stored.error());
         reader r(stored->bytes);
         const std::uint32_t n = r.u32();
-        if (!r.done() || n < stored->version || n >= hardened)
+        if (!r.done() || n >= hardened)
             return fail(errc::corrupt_record, "the counter of keys in the store is damaged");
-        counter_ = std::max(counter_, n);
+        counter_ = n;
+        version_ = stored->version;
         return {};
     }
 
@@ -175,18 +189,36 @@ private:
     [[nodiscard]] result<bool> claim(std::uint64_t to) {
         to = std::min<std::uint64_t>(to, hardened - 1);
         if (counter_ >= to) return fail(errc::key_unavailable, "all 2^31 keys of this seed are given out");
+        return move_counter(static_cast<std::uint32_t>(to));
+    }
+
+    /// The last numbers that nobody uses go back, but for what one claim holds.  If that fails they are lost: the store may
+    /// have it, and others may take them.
+    void unclaim() {
+        std::uint32_t to = counter_;
+        std::size_t left = free_.size();
+        for (auto n = free_.rbegin(); n != free_.rend() && *n == to && left >= keys_per_write_; ++n, --left) --to;
+        if (to == counter_) return;
+        const std::set<std::uint32_t> ours = free_;
+        free_.erase(free_.upper_bound(to), free_.end());
+        if (const auto moved = move_counter(to); moved && !*moved) free_ = ours;  // another has claimed behind them
+    }
+
+    /// False: another key store was faster, nothing is written, and counter_ is what it wrote.
+    [[nodiscard]] result<bool> move_counter(std::uint32_t to) {
         std::array<std::uint8_t, 4> memory{};
         writer w(memory);
-        w.u32(static_cast<std::uint32_t>(to));
-        const result<void> put = store_->put(counter_id, std::uint64_t{counter_} + 1, w.written());
+        w.u32(to);
+        const result<void> put = store_->put(counter_id, version_ + 1, w.written());
         if (put) {
-            counter_ = static_cast<std::uint32_t>(to);
+            counter_ = to;
+            ++version_;
             return true;
         }
         if (put.error().code != errc::stale_record) return fail(put.error());
-        const std::uint32_t before = counter_;
+        const std::uint64_t before = version_;
         PAYCHAN_CHECK(read_counter());
-        if (counter_ == before) return fail(errc::store_failed, "the store refuses a newer counter of keys");
+        if (version_ == before) return fail(errc::store_failed, "the store refuses a newer counter of keys");
         return false;
     }
 
@@ -205,9 +237,10 @@ private:
     extended_key parent_;
     StoreT* store_;
     std::uint32_t keys_per_write_;
-    std::uint32_t counter_ = 0;  // the end of the last claim that is known, whoever made it
-    std::uint32_t next_ = 1;     // of our own claim: the next to give out,
-    std::uint32_t last_ = 0;     // and its end
+    std::uint32_t counter_ = 0;     // as it was read or written last,
+    std::uint64_t version_ = 0;     // and the version of that
+    std::uint32_t seen_ = 0;        // on the chain or in a channel: up to here nothing goes back
+    std::set<std::uint32_t> free_;  // claimed here, and not given out
 };
 
 }  // namespace paychan

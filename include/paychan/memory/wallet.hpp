@@ -294,7 +294,7 @@ public:
         return move_coins(script, rate, memory, [](const wallet_coin&) { return true; });
     }
 
-    /// The highest number of a channel key that was given out or that the chain has paid to; 0: none.
+    /// The highest number of a channel key that the chain has paid to; 0: none.
     [[nodiscard]] std::uint32_t highest_channel_key() const {
         const std::uint32_t unused = coins_.first_unused(key_branch::channel);
         return unused == 0 ? 0 : unused - 1;

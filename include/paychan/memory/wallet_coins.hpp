@@ -186,10 +186,10 @@ public:
 
     /// Has `keys` look for all that may be paid to.
     [[nodiscard]] result<void> look_ahead(wallet_keys& keys) {
-        // A store may be older than the chain, hence the gap here too.  Channel keys count from 1.
-        if (channel_keys_) (void)mark_used({key_branch::channel, channel_keys_()});
         for (const key_branch b : all_key_branches) PAYCHAN_CHECK(keys.watch(b, first_unused(b) + gap_limit));
-        return {};
+        // A store may be older than the chain, hence the gap here too.  Channel keys count from 1.
+        if (!channel_keys_) return {};
+        return keys.watch(key_branch::channel, channel_keys_() + 1 + gap_limit);
     }
 
     // ---- for whoever stores it: see wallet_sync.hpp

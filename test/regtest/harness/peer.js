@@ -106,4 +106,4 @@ function typesOf(bytes) {
   return types;
 }
 
-module.exports = {Peer, type, frame, typesOf};
+module.exports = {Peer, type, encode, frame, typesOf};
