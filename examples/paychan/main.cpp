@@ -55,6 +55,11 @@ void add_chain(CLI::App& command, options& o) {
         command, "--chain", o.chain, "CHAIN",
         "A Bitcoin node: rpc:http://USER:PASS@HOST:PORT (or rpc:http://HOST:PORT?cookie=FILE); or print: to print\n"
         "transactions for you to broadcast by other means, taken as broadcast");
+    add_default(
+        command, "--gap-limit", o.gap_limit, "N",
+        "How many keys of channels to look for behind the last that is known or was paid to; takes effect on blocks\n"
+        "that are read from then on (see --rescan)")
+        ->check(CLI::Range(std::uint32_t{20}, std::uint32_t{1'000'000}));
     add(command, "--birthday", o.birthday, "HEIGHT",
         "Height of the first block that can hold coins of the seed; kept in the store");
     command.add_flag(

@@ -65,7 +65,9 @@ result<void> node::open_store(const seed_bytes& seed) {
     keys_.emplace(need_at_run_time(keys_type::open(seed.reveal(), net_, *store_, use_.keys_per_write),
                                    "the store's key counter"));
     const auto style = options_.legacy ? funding_style::legacy : funding_style::segwit;
-    wallet_.emplace(need(seed_wallet::open(seed.reveal(), net_, style, [this] { return keys_->count(); }), "the seed"));
+    wallet_.emplace(need(seed_wallet::open(
+                             seed.reveal(), net_, style, [this] { return keys_->count(); }, options_.gap_limit),
+                         "the seed"));
     return {};
 }
 

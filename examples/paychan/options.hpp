@@ -22,6 +22,7 @@ struct options {
     std::string seed;                       ///< file
     std::optional<std::int32_t> birthday;   ///< [blocks] height of the first block that can hold our coins
     bool rescan = false;                    ///< read all blocks again
+    std::uint32_t gap_limit = 1'000;        ///< [keys] of channels to look for behind the last one known
     std::optional<std::int64_t> fee_rate;   ///< [sat/kvB] in place of the node's estimate
     std::optional<std::int32_t> fee_share;  ///< [percent]
     std::int64_t poll = 1000;               ///< [ms] between looks at the node

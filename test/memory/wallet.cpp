@@ -419,12 +419,15 @@ TEST_CASE("refunds to channel keys are found, spent, and moved to SegWit", "[mem
     memory_store store;
     auto keys = seed_keys<memory_store>::open(wallet_seed(), network::regtest, store);
     REQUIRE(keys);
-    seed_wallet w = open_wallet(funding_style::segwit, [&] { return keys->count(); });
+    const auto style = funding_style::segwit;
+    seed_wallet w = *seed_wallet::open(
+        wallet_seed(), network::regtest, style, [&] { return keys->count(); }, 20);
     for (int i = 0; i < 30; ++i) REQUIRE(keys->new_key());
     const auto refund_script = [&](std::uint64_t id) { return p2pkh_script(hash160(keys->peek(key_id{id})->view())); };
     world.give(refund_script(1).view(), satoshi{10'000});
     world.give(refund_script(30).view(), satoshi{20'000});
     world.give(refund_script(50).view(), satoshi{40'000});  // 20 behind what this store knows
+    world.give(refund_script(71).view(), satoshi{80'000});  // 21 behind that
     world.mine(w);
     CHECK(w.balance().p2pkh == satoshi{70'000});
     CHECK(w.balance().confirmed == satoshi{70'000});
@@ -443,6 +446,18 @@ TEST_CASE("refunds to channel keys are found, spent, and moved to SegWit", "[mem
     REQUIRE(tx);
     CHECK(world.chain.submit(*tx).reason == "");
     CHECK(w.to_segwit(five, memory).error().code == errc::insufficient_funds);
+}
+
+TEST_CASE("from the seed alone, coins behind a thousand channel keys without a coin are found", "[memory][wallet]") {
+    coin_world world;
+    memory_store lost;
+    const auto keys = seed_keys<memory_store>::open(wallet_seed(), network::regtest, lost);
+    for (const std::uint64_t id : {999U, 1'999U, 3'000U})
+        world.give(p2pkh_script(hash160(keys->peek(key_id{id})->view())).view(), satoshi{1'000});
+    seed_wallet w = open_wallet(funding_style::segwit);
+    world.mine(w);
+    CHECK(w.balance().confirmed == satoshi{2'000});
+    CHECK(w.highest_channel_key() == 1'999);
 }
 
 TEST_CASE("a sweep sends coins of both forms, but none that is reserved or not worth its fee", "[memory][wallet]") {

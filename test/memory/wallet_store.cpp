@@ -791,12 +791,12 @@ TEST_CASE("coins that only one of two processes has the key number of are stored
     ledger l;
     memory_store disk;
     wallet_keys all_keys = *wallet_keys::open(stored_seed, network::regtest);
-    wallet_coins knows{[] { return 200u; }};  // it has given out the keys
+    wallet_coins knows{[] { return 200u; }, 20};  // it has given out the keys
     wallet_sync sync;
     REQUIRE(knows.look_ahead(all_keys));
     REQUIRE(sync.load(disk, knows, all_keys));
     wallet_keys few_keys = *wallet_keys::open(stored_seed, network::regtest);
-    wallet_coins does_not{{}};
+    wallet_coins does_not{{}, 20};
     wallet_sync other_sync;
     REQUIRE(does_not.look_ahead(few_keys));
     REQUIRE(other_sync.load(disk, does_not, few_keys));

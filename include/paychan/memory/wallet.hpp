@@ -36,13 +36,17 @@ struct wallet_balance {
 /// are left for fees, where the smallest that does is taken, and for to_segwit.
 class seed_wallet {
 public:
-    /// channel_keys  how many keys the key store has given out, as seed_keys::count; without it refunds are not found
+    /// channel_keys  how many keys the key store has given out, as seed_keys::count; without it a scan from the birthday
+    ///               finds refunds all the same, one that goes on from a store may miss some
+    /// channel_gap   [keys] how many channel keys to look for behind the last that was given out or paid to: what a scan
+    ///               from the seed alone goes by.  30 us each
     /// Fails         invalid_argument (seed not 16 to 64 bytes), invalid_key.
     [[nodiscard]] static result<seed_wallet> open(bytes_view seed, network net,
                                                   funding_style style = funding_style::segwit,
-                                                  std::function<std::uint32_t()> channel_keys = {}) {
+                                                  std::function<std::uint32_t()> channel_keys = {},
+                                                  std::uint32_t channel_gap = wallet_coins::channel_gap) {
         PAYCHAN_TRY(wallet_keys keys, wallet_keys::open(seed, net));
-        seed_wallet out(std::move(keys), net, style, wallet_coins(std::move(channel_keys)));
+        seed_wallet out(std::move(keys), net, style, wallet_coins(std::move(channel_keys), channel_gap));
         PAYCHAN_CHECK(out.coins_.look_ahead(out.keys_));
         return out;
     }

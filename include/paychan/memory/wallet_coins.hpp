@@ -35,13 +35,16 @@ class wallet_coins {
 public:
     using coin_map = std::map<outpoint, wallet_coin>;
 
-    static constexpr std::uint32_t gap_limit = 20;          // [keys] BIP44: looked for behind the last that was paid to
-    static constexpr std::int32_t spent_depth = 1000;       // [blocks] spent coins below are forgotten,
-    static constexpr std::int32_t forget_interval = 100;    // [blocks] now and then
+    static constexpr std::uint32_t gap_limit = 20;        // [keys] BIP44: looked for behind the last that was paid to
+    static constexpr std::uint32_t channel_gap = 1000;    // [keys] the same of channels: openings fail, without a coin
+    static constexpr std::int32_t spent_depth = 1000;     // [blocks] spent coins below are forgotten,
+    static constexpr std::int32_t forget_interval = 100;  // [blocks] now and then
     static constexpr std::int32_t coinbase_maturity = 100;  // [blocks] consensus
 
     /// channel_keys  asks how many channel keys are given out: refunds and change are paid to them.  May be empty.
-    explicit wallet_coins(std::function<std::uint32_t()> channel_keys) : channel_keys_(std::move(channel_keys)) {}
+    /// gap           [keys] how many channel keys to look for behind those
+    explicit wallet_coins(std::function<std::uint32_t()> channel_keys, std::uint32_t gap = channel_gap)
+        : channel_keys_(std::move(channel_keys)), gap_(gap) {}
 
     /// Takes the next block, or one that is known.  The first one may have any height: it is the wallet's birthday.
     /// A block at a known height says all about that height: what was known of it from another branch ends.  Blocks so
@@ -186,10 +189,11 @@ public:
 
     /// Has `keys` look for all that may be paid to.
     [[nodiscard]] result<void> look_ahead(wallet_keys& keys) {
-        for (const key_branch b : all_key_branches) PAYCHAN_CHECK(keys.watch(b, first_unused(b) + gap_limit));
-        // A store may be older than the chain, hence the gap here too.  Channel keys count from 1.
-        if (!channel_keys_) return {};
-        return keys.watch(key_branch::channel, channel_keys_() + 1 + gap_limit);
+        for (const key_branch b : all_key_branches)
+            if (b != key_branch::channel) PAYCHAN_CHECK(keys.watch(b, first_unused(b) + gap_limit));
+        // A store may be older than the chain, hence the gap behind its keys too.  Channel keys count from 1.
+        const std::uint32_t given_out = channel_keys_ ? channel_keys_() + 1 : 0;
+        return keys.watch(key_branch::channel, std::max(first_unused(key_branch::channel), given_out) + gap_);
     }
 
     // ---- for whoever stores it: see wallet_sync.hpp
@@ -435,6 +439,7 @@ private:
     }
 
     std::function<std::uint32_t()> channel_keys_;
+    std::uint32_t gap_;
     coin_map coins_;
     std::map<outpoint, outpoint> reserved_;             // and input 0 of the transaction that it is kept for
     std::set<std::pair<outpoint, outpoint>> kept_for_;  // the same from the other end
