@@ -1,4 +1,6 @@
 // paychan settle, refund: bring home what is due with nobody connected, and say when the rest will be.
+#include <algorithm>
+
 #include "node.hpp"
 #include "paychan/client_monitor.hpp"
 #include "paychan/server_monitor.hpp"
@@ -70,6 +72,14 @@ int bring_home(node& n, report& out, const listener& heard, Monitor& monitor, co
     return waiting == 0 ? exit_done : exit_not_due;
 }
 
+/// What a sweep does not take; empty if nothing.
+std::string left_text(const wallet_balance& b) {
+    std::string out = reserved_text(b);
+    if (b.confirmed.value > 0) out += "; " + text_of(b.confirmed) + " are not worth the fee of sending them";
+    if (b.immature.value > 0) out += "; " + text_of(b.immature) + " were mined less than 100 blocks ago";
+    return out;
+}
+
 }  // namespace
 
 int run_settle(const options& o, report& out) {
@@ -122,28 +132,45 @@ int run_sweep(const options& o, report& out) {
     keeper keep(n.store(), n.keys(), n.wallet(), n, n.clock(), n.keeping());
     n.start(keep);
     if (!n.catch_up()) return exit_failed;
-    const wallet_balance b = n.wallet().balance();
+    const wallet_balance before = n.wallet().balance();
     std::vector<std::uint8_t> memory(100'000);  // [bytes] what nodes relay
-    const auto tx = n.wallet().sweep(to.view(), n.rate(), memory);
-    if (!tx) {
-        out.error(tx.error(), {}, reserved_text(b));
-        return exit_failed;
+    std::vector<txid> sent;
+    bool delivered = true;
+    while (true) {
+        const auto tx = n.wallet().sweep(to.view(), n.rate(), memory);
+        const bool all = !tx && tx.error().code == errc::insufficient_funds && !sent.empty();
+        if (all) break;
+        if (!tx) {
+            out.error(tx.error(), {}, left_text(before));
+            delivered = false;
+            break;
+        }
+        const auto parsed = need_at_run_time(parse_transaction(*tx), "the transaction");
+        const satoshi amount = need_at_run_time(parsed.output(0), "the transaction").value;
+        sent.push_back(parsed.id());
+        out.event({{"event", "sweep"},
+                   {"txid", text_of(parsed.id())},
+                   {"to", o.to},
+                   {"coins", parsed.input_count()},
+                   {"amount", amount.value},
+                   {"reserved", before.reserved.value},
+                   {"immature", before.immature.value}},
+                  "sends " + text_of(amount) + " from " + std::to_string(parsed.input_count()) + " coins to " + o.to);
+        n.broadcast(*tx);
     }
-    const auto parsed = need_at_run_time(parse_transaction(*tx), "the transaction");
-    const satoshi amount = need_at_run_time(parsed.output(0), "the transaction").value;
-    out.event({{"event", "sweep"},
-               {"txid", text_of(parsed.id())},
-               {"to", o.to},
-               {"coins", parsed.input_count()},
-               {"amount", amount.value},
-               {"reserved", b.reserved.value},
-               {"immature", b.immature.value}},
-              "sends " + text_of(amount) + " from " + std::to_string(parsed.input_count()) + " coins to " + o.to +
-                  reserved_text(b));
-    n.broadcast(*tx);
-    const bool delivered = n.deliver();
+    if (sent.empty()) return exit_failed;
+    wallet_balance left = before;
+    left.confirmed = n.wallet().balance().confirmed;
+    if (const std::string text = left_text(left); delivered && !text.empty())
+        out.event({{"event", "left"},
+                   {"dust", left.confirmed.value},
+                   {"reserved", left.reserved.value},
+                   {"immature", left.immature.value}},
+                  "left behind" + text);
+    delivered = n.deliver() && delivered;
     n.stop();
-    return delivered && n.outcome_of(parsed.id()) == broadcast_outcome::accepted ? exit_done : exit_failed;
+    const auto accepted = [&](const txid& id) { return n.outcome_of(id) == broadcast_outcome::accepted; };
+    return delivered && std::ranges::all_of(sent, accepted) ? exit_done : exit_failed;
 }
 
 }  // namespace tool

@@ -54,7 +54,28 @@ async function gap(ctx) {
   ctx.assert.ok(swept.amount > 5000000000 - 20000, `${swept.amount} sat`);
 }
 
+/** More coins than one transaction may have inputs, and coins that cannot be spent yet. */
+async function manyCoins(ctx) {
+  const w = await world(ctx);
+  const {node} = w;
+  await node.mine(510, await w.address('client'));  // and one that it has
+  await node.mine(98);
+  const to = await w.address('server');
+  const args = ['sweep', ...replaced(w.client, '--patience', 60), '--to', to];
+  const sweep = await ctx.run(args, {ms: 120000});
+  ctx.assert.deepEqual(sweep.all('sweep').map((e) => e.coins), [500, 10]);
+  // The last one cannot be spent in the next block yet.
+  const [left] = sweep.all('left');
+  ctx.assert.ok(left.immature > 0 && left.dust === 0 && left.reserved === 0, JSON.stringify(left));
+  await node.mine(1);
+  for (const {txid} of sweep.all('sweep')) ctx.assert.equal((await node.transaction(txid)).confirmations, 1);
+  const again = await ctx.run(args);
+  ctx.assert.deepEqual(again.all('sweep').map((e) => e.coins), [1]);
+  ctx.assert.deepEqual(again.all('left'), []);
+}
+
 module.exports = [
+  {name: 'a sweep sends all coins, in as many transactions as it takes, and tells what it leaves', run: manyCoins},
   {name: 'hellos of strangers cost a server no keys', run: hellos},
   {name: 'failed openings cost a client no keys, and the seed alone finds all coins', run: gap},
 ];
