@@ -22,8 +22,8 @@ struct serve_events {
     crowd strangers{};
 
     void on_event(const event& e) {
-        if (!is_told(e)) return;
-        if (e.kind == event_kind::error && is_damage(e.problem) && !told.is_news(e)) return;
+        const bool is_damaged = e.kind == event_kind::error && is_damage(e.problem);
+        if (is_damaged ? !told.is_news(e) : !is_told(e)) return;
         const auto record = e.kind == event_kind::opened ? load_record(store, record_kind::server_channel, e.channel)
                                                          : channel_record{};
         report_event(out, e, record ? record->protocol : 0);
@@ -34,12 +34,9 @@ struct serve_events {
         out.event({{"event", "turned_away"}, {"address", address}, {"explanation", why}},
                   "turned " + address + " away: " + std::string(why));
     }
-    /// A contract costs nothing as long as no node takes it.
     [[nodiscard]] bool is_told(const broadcast_answer& a) {
-        if (a.outcome == broadcast_outcome::accepted) return true;
-        const auto record = load_record(store, record_kind::server_channel, a.id);
-        return !record || record->stage != channel_stage::contract_stored ||
-               strangers.is_told("broadcast", name_of(a.outcome));
+        if (a.outcome == broadcast_outcome::accepted || stage_of(a.id) != channel_stage::contract_stored) return true;
+        return strangers.is_told("broadcast", name_of(a.outcome));
     }
     payment_answer on_payment(const event& e) {
         if (paid) paid(e.channel);
@@ -61,14 +58,18 @@ struct serve_events {
     }
 
 private:
-    /// Connections cost nothing, and whoever knows a channel's txid can resume it.
+    [[nodiscard]] channel_stage stage_of(const txid& channel) {
+        const auto record = load_record(store, record_kind::server_channel, channel);
+        return record ? record->stage : channel_stage::none;
+    }
+
+    /// Connections cost nothing, nor do contracts that no node has taken yet; and whoever knows a channel's txid can resume
+    /// it.
     [[nodiscard]] bool is_told(const event& e) {
         using enum event_kind;
         if (e.kind != error && e.kind != closed && e.kind != opened && e.kind != stored) return true;
         std::string which(name(e.problem.code));
-        // Only of channels that are there: those were paid for.
-        if (e.channel != txid{} && load_record(store, record_kind::server_channel, e.channel))
-            which += text_of(e.channel);
+        if (stage_of(e.channel) > channel_stage::contract_stored) which += text_of(e.channel);  // that was paid for
         return strangers.is_told(name_of(e.kind), which);
     }
 };

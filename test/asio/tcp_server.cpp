@@ -447,7 +447,7 @@ TEST_CASE("tcp_server leaves descriptors to the rest of the process", "[asio][se
     const auto fits = [&](rlim_t limit, std::size_t wanted, std::size_t reserve) {
         const rlimit lowered{limit, before.rlim_max};
         REQUIRE(setrlimit(RLIMIT_NOFILE, &lowered) == 0);
-        const std::size_t out = connections_that_fit(wanted, reserve);
+        const std::size_t out = asio::connections_that_fit(wanted, reserve);
         REQUIRE(setrlimit(RLIMIT_NOFILE, &before) == 0);
         return out;
     };

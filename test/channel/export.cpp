@@ -65,6 +65,16 @@ errc objection_to(const channel_export& e) {
 
 }  // namespace
 
+TEST_CASE("an export says which of all networks it is of", "[channel][export]") {
+    exported w;
+    for (const network net : all_networks) {
+        channel_export e = w.of_client();
+        e.net = net;
+        const bytes file = file_of(e);
+        CHECK(read_export(file).value().net == net);
+    }
+}
+
 TEST_CASE("an export is read as it was written, and its parts belong together", "[channel][export]") {
     exported w;
     for (const channel_export& e : {w.of_client(), w.of_server()}) {
@@ -119,7 +129,7 @@ TEST_CASE("an export of a newer paychan is refused as such", "[channel][export]"
 TEST_CASE("an export with an impossible network, role or length is refused", "[channel][export]") {
     exported w;
     const bytes file = file_of(w.of_client());
-    for (const std::uint8_t value : bytes{0, 5, 255})
+    for (const std::uint8_t value : bytes{0, 6, 255})
         CHECK(refusal_of(resealed(file, 5, value)) == errc::corrupt_record);
     for (const std::uint8_t value : bytes{0, 3, 255})
         CHECK(refusal_of(resealed(file, 6, value)) == errc::corrupt_record);

@@ -42,13 +42,13 @@ public:
         : full_(full), state_(std::make_shared<state>()) {
         state_->fd = fd;
         state_->lost_line = std::move(lost_line);
+        thread_ = std::thread([s = state_] { s->run(); });  // now: later there may be no room for one
     }
     line_writer(const line_writer&) = delete;
     line_writer& operator=(const line_writer&) = delete;
 
     /// Ends as finish() does.  A thread that its reader still holds then is left to the end of the process.
     ~line_writer() {
-        if (!thread_.joinable()) return;
         (void)finish();
         bool idle = false;
         {
@@ -62,7 +62,6 @@ public:
 
     /// text  with its line end
     void write(std::string text) {
-        if (!thread_.joinable()) thread_ = std::thread([s = state_] { s->run(); });
         {
             std::unique_lock lock(state_->mutex);
             const auto is_full = [this] { return state_->bytes >= most; };
