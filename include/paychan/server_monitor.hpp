@@ -33,7 +33,8 @@ public:
           wallet_(wallet),
           broadcaster_(broadcaster),
           events_(events),
-          settings_(settings) {}
+          settings_(settings),
+          recheck_(monitor.recheck) {}
     server_monitor(const server_monitor&) = delete;
     server_monitor& operator=(const server_monitor&) = delete;
 
@@ -70,6 +71,7 @@ public:
             return e == nullptr || e->second.state.ended();
         });
         forget_packages();
+        recheck(now);
     }
 
     /// Settles a channel now that no connection holds, or broadcasts its settlement again.
@@ -166,6 +168,17 @@ private:
         const server_environment<KeyPolicy, WalletPolicy, decltype(find)> env{
             settings_, keys_, wallet_, find, {}, fees_.rate, bytes_span{settlement_}};
         return paychan::settle<Contracts>(next, env, rate);
+    }
+
+    /// A mempool that has replaced a contract tells it to no one, but to whoever offers it again.
+    void recheck(unix_time now) {
+        // The tick has done that in a new round.
+        const bool is_new = std::exchange(rechecked_round_, list_.round()) != list_.round();
+        if (!is_new && now >= rechecked_ && now < rechecked_ + recheck_) return;
+        rechecked_ = now;
+        if (is_new || !list_.index().has_caught_up()) return;
+        for (const txid& id : list_.index().unmined())
+            if (list_.index().find(id)->second.state.stage == channel_stage::open) offer_contract(id);
     }
 
     void offer_contract(const txid& id) {
@@ -414,6 +427,9 @@ private:
     std::map<txid, offer> offers_;
     std::map<txid, package> contracts_;  // that are in no block: what they pay
     std::int32_t pruned_at_ = 0;         // [blocks] height at which those in blocks were left out
+    std::int64_t recheck_;
+    std::int32_t rechecked_round_ = watched::never;
+    unix_time rechecked_{};
     std::array<std::uint8_t, max_settlement_size> settlement_{};
 };
 

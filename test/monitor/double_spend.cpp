@@ -452,6 +452,19 @@ TEST_CASE("a disk that does not take the word on a double spend is asked again w
     CHECK(w.payee_told.count(event_kind::error) == 1);
 }
 
+TEST_CASE("a contract that was replaced in the mempool stops payments within a minute, without a block", "[monitor]") {
+    unmined w;
+    w.reconnect();
+    w.tick();
+    const auto stage = [&] { return load_record(w.payee.disk, record_kind::server_channel, w.id)->stage; };
+    w.payee_view.refuse_next("txn-mempool-conflict");
+    w.tick();
+    CHECK(stage() == channel_stage::open);  // it was asked just now
+    w.clock.advance(60);
+    w.tick();
+    CHECK(stage() == channel_stage::unbacked);
+}
+
 TEST_CASE("a disk that does not take the word on a refused contract is asked again with each tick", "[monitor]") {
     unmined w;
     w.hang_up();

@@ -20,7 +20,10 @@ struct monitor_settings {
     std::int64_t stillborn_age = 604'800;  ///< [s] past the expiry, after which any that never opened or was refused is
     std::int32_t reminder = 6;             ///< [blocks] after which an error that lasts is told again
     std::size_t max_unopened = 1'000;  ///< server: contracts not accepted yet; beyond that, some are forgotten early
-    std::int64_t retry = 600;   ///< [s] after which what is in no block is given to the network again, block or not
+    std::int64_t retry = 600;  ///< [s] after which what is in no block is given to the network again, block or not
+    /// [s] server: between two times that an open channel's contract is given to the network while it is in no block, which
+    /// says then whether another transaction spends the same coins.
+    std::int64_t recheck = 50;
     std::int64_t opening = 60;  ///< [s] server: what a channel that opens is given, before it counts for max_unopened
     std::int64_t settle_margin = 7'200;  ///< [s] server: see server_settings, which decides
 };

@@ -139,6 +139,12 @@ public:
         const auto found = coins_.find(id);
         return found == coins_.end() ? nullptr : &found->second;
     }
+    /// The channels whose contract is in no block, and may come into one.
+    [[nodiscard]] std::vector<txid> unmined() const {
+        std::vector<txid> out;
+        for (const auto& [id, coins] : coins_) out.push_back(id);
+        return out;
+    }
     /// The channels whose contract spends this coin and is in no block.
     [[nodiscard]] std::vector<txid> spending(const outpoint& coin) const {
         std::vector<txid> out;
