@@ -92,6 +92,30 @@ TEST_CASE("an estimate is never below what the node's mempool takes, and nothing
     CHECK(rate(R"({"feerate":0.00001})", 1'000) == 1'000);
 }
 
+TEST_CASE("refusals for the fee are told apart", "[bitcoind]") {
+    const auto why = [&](const char* words) { return read_broadcast(node_error(-26, words), some_id).for_fee; };
+    for (const char* words : {"min relay fee not met, 100 < 337", "mempool min fee not met", "mempool full"})
+        CHECK(why(words) == fee_refusal::underpaid);
+    CHECK(why("insufficient fee, rejecting replacement 00; new feerate 0.00001 BTC/kvB <= old feerate") ==
+          fee_refusal::outbid);
+    for (const char* words :
+         {"txn-mempool-conflict", "bad-txns-inputs-missingorspent", "non-final", "bare-multisig", ""})
+        CHECK(why(words) == fee_refusal::none);
+}
+
+TEST_CASE("what a transaction pays with its unmined ancestors", "[bitcoind]") {
+    const auto read = [](const char* text) { return read_mempool_entry(parse_json(text).value()); };
+    const package both = read(R"({"vsize":141,"ancestorsize":478,"fees":{"base":0.00000141,"ancestor":0.00001141}})");
+    CHECK(both.fee == satoshi{1'141});
+    CHECK(both.vsize == 478);
+    for (const char* other :
+         {"null", "{}", R"({"ancestorsize":478})", R"({"ancestorsize":0,"fees":{"ancestor":1}})",
+          R"({"ancestorsize":-5,"fees":{"ancestor":1}})", R"({"ancestorsize":4,"fees":{"ancestor":-1}})",
+          R"({"ancestorsize":"4","fees":{"ancestor":1}})"})
+        CHECK(read(other).vsize == 0);
+    CHECK(read_mempool_entry(node_error(-5, "Transaction not in mempool")).vsize == 0);
+}
+
 TEST_CASE("a mempool's floor is the larger of what it takes now and what it relays at all", "[bitcoind]") {
     const auto floor = [](const char* text) {
         return read_mempool_floor(parse_json(text).value()).value().sat_per_kvb;

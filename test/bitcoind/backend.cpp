@@ -143,6 +143,9 @@ struct follower {
     std::vector<std::int32_t> told;  // heights of blocks
     std::vector<std::int32_t> left;  // from which on
     std::vector<outcome> outcomes;
+    package last_package{};  // of the last broadcast
+    fee_refusal last_refusal{};
+    fee_estimate last_fees{};
     std::vector<std::int64_t> fees;
     std::vector<node_status> states;
     std::string last_words;
@@ -168,8 +171,13 @@ struct follower {
             [this](const chain_tip& t) { tips.emplace_back(t.height, t.median_time.seconds); },
             [this](const broadcast_answer& a) {
                 outcomes.push_back({a.id, a.outcome, std::string(a.words)});
+                last_package = a.with_ancestors;
+                last_refusal = a.for_fee;
             },
-            [this](const fee_estimate& f) { fees.push_back(f.rate.sat_per_kvb); },
+            [this](const fee_estimate& f) {
+                fees.push_back(f.rate.sat_per_kvb);
+                last_fees = f;
+            },
             [this](const node_returned&) { ++returns; });
         at_end(e);
     }
@@ -1008,6 +1016,42 @@ TEST_CASE("the fee rate is above what the node's mempool takes, and asked for at
     t.broadcast(transaction_named(1));
     REQUIRE(t.run([&] { return t.f.fees.size() == 2; }));
     CHECK(t.f.fees.back() == 12'500);
+}
+
+TEST_CASE(
+    "what is told of fees: estimates, the floor, what a transaction pays with its ancestors, and why it is refused",
+    "[bitcoind]") {
+    fixture t(5);
+    bool refuses = false;
+    bool has_entry = true;
+    t.chain.first = [&](const fake::request& r) -> std::optional<fake::reply> {
+        if (r.method() == "getmempoolinfo") return fake::ok(r, json{{"mempoolminfee", json::parse("0.00003")}});
+        if (r.method() == "estimatesmartfee")
+            return fake::ok(r, json{{"feerate", json::parse(r.body["params"][0] == 2 ? "0.0009" : "0.0002")}});
+        if (r.method() == "sendrawtransaction" && refuses)
+            return fake::error(r, -26, "insufficient fee, rejecting replacement 00");
+        if (r.method() == "getmempoolentry" && has_entry)
+            return fake::ok(r, json{{"ancestorsize", 300}, {"fees", {{"ancestor", json::parse("0.000006")}}}});
+        if (r.method() == "getmempoolentry") return fake::http(403, "");
+        return std::nullopt;
+    };
+    t.follow();
+    REQUIRE(t.run([&] { return t.f.fees.size() == 1; }));
+    CHECK(t.f.last_fees == fee_estimate{fee_rate{20'000}, fee_rate{90'000}, fee_rate{3'000}});
+    t.broadcast(transaction_named(1));
+    REQUIRE(t.run([&] { return t.f.outcomes.size() == 1; }));
+    CHECK(t.f.outcomes.back().how == broadcast_outcome::accepted);
+    CHECK(t.f.last_package.fee == satoshi{600});
+    CHECK(t.f.last_package.vsize == 300);
+    has_entry = false;
+    t.broadcast(transaction_named(2));
+    REQUIRE(t.run([&] { return t.f.outcomes.size() == 2; }));
+    CHECK(t.f.outcomes.back().how == broadcast_outcome::accepted);
+    CHECK(t.f.last_package.vsize == 0);
+    refuses = true;
+    t.broadcast(transaction_named(3));
+    REQUIRE(t.run([&] { return t.f.outcomes.size() == 3; }));
+    CHECK(t.f.last_refusal == fee_refusal::outbid);
 }
 
 TEST_CASE("a node that forbids its fee methods is followed at the fallback's rate", "[bitcoind]") {
