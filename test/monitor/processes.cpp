@@ -140,7 +140,8 @@ TEST_CASE("an unbacked channel whose contract is in a block that was not shown i
     }
 }
 
-TEST_CASE("a settlement that was refused is offered again after ten minutes, also when no block is shown", "[monitor]") {
+TEST_CASE("a settlement that was refused is offered again after ten minutes, also when no block is shown",
+          "[monitor]") {
     left_alone w;
     w.tick();
     w.set_time(w.expiry + -w.server_settings.settle_margin);
@@ -251,4 +252,3 @@ TEST_CASE("an end that the store knows is believed when its block is on the chai
     CHECK(other.told.names() == "buried");
     CHECK_FALSE(load_record(w.payee.disk, record_kind::server_channel, w.id));
 }
-
