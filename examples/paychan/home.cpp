@@ -15,7 +15,10 @@ struct listener {
     bool failed = false;
     void on_event(const event& e) {
         const std::string channel = text_of(e.channel);
-        if (e.kind == event_kind::error)
+        // What the network takes at a fee that its budget cuts short is on its way; what it does not take is told as undone.
+        if (e.kind == event_kind::error && e.problem.code == errc::insufficient_funds)
+            out.error(e.problem, "channel " + channel + ": ");
+        else if (e.kind == event_kind::error)
             failure(e.problem, e.channel);
         else if (e.kind == event_kind::settled)
             out.event({{"event", "settled"},

@@ -105,6 +105,9 @@ public:
     /// How a broadcast ended; outcomes of other connections' transactions are passed over.
     void on_broadcast(const txid& id, broadcast_outcome outcome, std::string_view = {}) {
         if (channel_.session.phase == server_phase::ended) return;
+        // A node that is behind does not know what has spent the contract's coins since: it is asked again later.
+        const bool is_contract = id == channel_.record.terms.contract.id;
+        if (is_contract && view_.downloading && outcome == broadcast_outcome::accepted) return;
         next_ = channel_;
         const auto batch = prepare(paychan::on_broadcast(next_, settings_, view_.later(clock_.now()), id, outcome));
         if (carry_out(put_all(store_, batch))) follow_up();

@@ -1,9 +1,8 @@
 // A server's channels, brought home with nobody connected: each is settled before its expiry.
 #pragma once
 
-#include <map>
-
 #include "paychan/channel/server_step.hpp"
+#include "paychan/monitor/offers.hpp"
 #include "paychan/monitor/watch_list.hpp"
 
 namespace paychan {
@@ -66,11 +65,7 @@ public:
     void tick(unix_time now) {
         list_.tick(now, std::max(now, list_.median_time()),
                    [this](const txid& id, const duties& todo, const happened::look& look) { carry(id, todo, look); });
-        std::erase_if(offers_, [this](const auto& o) {
-            const auto* const e = list_.index().find(o.first);
-            return e == nullptr || e->second.state.ended();
-        });
-        forget_packages();
+        forget_offers();
         recheck(now);
     }
 
@@ -79,6 +74,11 @@ public:
     /// key_unavailable, store_failed, stale_record.
     [[nodiscard]] result<void> settle(const txid& id) { return settle(id, false); }
 
+    /// Its contract is in a block.
+    [[nodiscard]] bool is_mined(const txid& id) const {
+        const auto* const e = list_.index().find(id);
+        return e != nullptr && e->second.state.contract_height != 0;
+    }
     [[nodiscard]] std::size_t size() const { return list_.index().size(); }
     /// How many channels have no end in any block yet.
     [[nodiscard]] std::size_t unended() const { return list_.index().unended(); }
@@ -95,6 +95,8 @@ public:
     [[nodiscard]] key_id highest_key() const { return list_.highest_key(); }
 
 private:
+    using offer = detail::settlement_offer;
+
     [[nodiscard]] static monitor_settings with_margin(monitor_settings s, const server_settings& server) {
         s.settle_margin = server.settle_margin;
         return s;
@@ -189,19 +191,6 @@ private:
 
     // ---- fees.  A settlement that takes another one's place is stored when the network has taken it: either pays this side,
     // and until then the stored one is the one that nodes may have.
-
-    /// What was offered for a channel that is settling, and what the network has taken.
-    struct offer {
-        std::vector<std::uint8_t> tx;  ///< given to the network in place of the stored one; empty: none
-        txid id;                       ///< of `tx`
-        package pays{};                ///< by the one that was taken, with its ancestors; vsize 0: none was
-        outpoint payout;               ///< of that one
-        satoshi value{};
-        script_buffer script;
-        bool is_fixed = false;  ///< nodes let nothing take its place
-        fee_rate wanted{};      ///< [sat/kvB] that was to take it
-        fee_rate child{};       ///< [sat/kvB] that it pays with its child
-    };
 
     /// [satoshi] of the inputs that a wallet has added, where it tells.
     [[nodiscard]] std::optional<satoshi> value_of(const outpoint& where) {
@@ -407,8 +396,12 @@ private:
         list_.tell(told);
     }
 
-    /// Contracts that a block holds need nothing more.
-    void forget_packages() {
+    void forget_offers() {
+        std::erase_if(offers_, [this](const auto& o) {
+            const auto* const e = list_.index().find(o.first);
+            return e == nullptr || e->second.state.ended();
+        });
+        // Contracts that a block holds need nothing more.
         if (std::exchange(pruned_at_, list_.height()) == list_.height()) return;
         std::erase_if(contracts_, [this](const auto& c) {
             const auto* const e = list_.index().find(c.first);
@@ -424,9 +417,9 @@ private:
     Events& events_;
     server_settings settings_;
     fee_estimate fees_{min_relay_fee_rate, {}, {}};
-    std::map<txid, offer> offers_;
-    std::map<txid, package> contracts_;  // that are in no block: what they pay
-    std::int32_t pruned_at_ = 0;         // [blocks] height at which those in blocks were left out
+    detail::by_channel<offer> offers_;
+    detail::by_channel<package> contracts_;  // that are in no block: what they pay
+    std::int32_t pruned_at_ = 0;             // [blocks] height at which those in blocks were left out
     std::int64_t recheck_;
     std::int32_t rechecked_round_ = watched::never;
     unix_time rechecked_{};

@@ -23,7 +23,7 @@ TEST_CASE("an answer to another request is refused", "[bitcoind]") {
 
 TEST_CASE("a node that is too busy is to be asked again", "[bitcoind]") {
     const auto r = read_answer(503, "Work queue depth exceeded", 1);
-    CHECK(r.error().failure == rpc_failure::unreachable);
+    CHECK(r.error().failure == rpc_failure::busy);
     CHECK(r.error().message.find("Work queue depth exceeded") != std::string::npos);
 }
 

@@ -610,6 +610,9 @@ TEST_CASE("the server takes no payment after its node was away, until that has t
             CHECK(in_brief(on_node_returned(next), next) == name_of(phase));
             continue;
         }
+        server_channel unproven = next;
+        unproven.session.proven = false;
+        CHECK(in_brief(on_node_returned(unproven), unproven) == name_of(phase));
         CHECK(in_brief(on_node_returned(next), next) == std::string(name_of(phase)) + "; persist channel");
         CHECK(next.record.stage == channel_stage::unbacked);
         CHECK(next.record.version == version + 1);

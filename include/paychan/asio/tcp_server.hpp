@@ -118,7 +118,11 @@ public:
         if (const auto* const a = std::get_if<broadcast_answer>(&e)) return on_broadcast(a->id, a->outcome, a->words);
         if (std::holds_alternative<node_returned>(e))
             return outside_of_drivers([this] {
-                for (auto& [id, c] : connections_) c->driver.on_chain(node_returned{});
+                for (auto& [id, c] : connections_)
+                    if (!is_mined(c->driver.record().terms.contract.id)) {
+                        c->driver.on_chain(node_returned{});
+                        go_on(*c);
+                    }
             });
         view_.on_chain(e);
         for (auto& [id, c] : connections_) c->driver.set_chain(view_);
@@ -146,6 +150,13 @@ public:
     }
 
     /// True when a connection uses this channel.
+    /// As the application's monitor knows: such a contract no node forgets.
+    [[nodiscard]] bool is_mined(const txid& channel) {
+        if constexpr (requires { policies_.events.is_mined(channel); })
+            return policies_.events.is_mined(channel);
+        else
+            return false;
+    }
     [[nodiscard]] bool is_attached(const txid& channel) { return find_attached(channel) != nullptr; }
 
     /// Ends the connection that uses a channel, if there is one: its contract was spent, or never can be in a block, and

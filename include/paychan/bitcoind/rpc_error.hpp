@@ -14,6 +14,7 @@ enum class rpc_failure {
     unauthorized,  ///< HTTP 401: the login is wrong
     forbidden,     ///< HTTP 403: this user may not call the method, or nobody may from this address
     unreachable,   ///< no connection, or the node is too busy
+    busy,          ///< it is there, and has too much to do
     too_slow,      ///< it is there, and has not answered in time
     bad_answer,    ///< what answers does not speak JSON-RPC as a node does
     queue_full,    ///< it was not asked: too many requests wait
@@ -49,7 +50,7 @@ inline constexpr std::size_t max_words = 300;  // [characters] of a node's text 
     if (status == 403) return fail_rpc(rpc_failure::forbidden, "the node forbids this user or this address to call it");
     auto answer = parse_json(body);
     if (!answer || !answer->is_object()) {
-        if (status == 503) return fail_rpc(rpc_failure::unreachable, "the node is too busy: " + one_line(body));
+        if (status == 503) return fail_rpc(rpc_failure::busy, "the node is too busy: " + one_line(body));
         return fail_rpc(rpc_failure::bad_answer, "HTTP status " + std::to_string(status) +
                                                      " without a JSON-RPC answer: is this a node's RPC port?");
     }

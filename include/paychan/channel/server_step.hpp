@@ -563,7 +563,8 @@ template <class Contracts, class Env>
 /// payments are not taken, also not by a connection that resumes the channel.
 [[nodiscard]] inline effects on_node_returned(server_channel& next) {
     effects out;
-    if (!is_open(next.session.phase) || next.record.stage != channel_stage::open) return out;
+    // Whoever has not shown to be the client cannot pay, and writes nothing.
+    if (!is_open(next.session.phase) || !next.session.proven || next.record.stage != channel_stage::open) return out;
     next.record.stage = channel_stage::unbacked;
     ++next.record.version;
     out.persist.channel = true;

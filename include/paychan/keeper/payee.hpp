@@ -75,6 +75,7 @@ public:
     payment_answer on_payment(const event& e) requires requires(App& a) { a.on_payment(e); }
     { return app_.on_payment(e); }
 
+    [[nodiscard]] bool is_mined(const txid& channel) const { return monitor_.is_mined(channel); }
     [[nodiscard]] bool is_attached(const txid& channel) { return is_attached_ && is_attached_(channel); }
     bool settle_attached(const txid& channel) { return settle_attached_ && settle_attached_(channel); }
 

@@ -54,6 +54,10 @@ public:
         const auto found = entries_.find(id);
         return found == entries_.end() ? nullptr : &*found;
     }
+    [[nodiscard]] const item* find(const txid& id) const {
+        const auto found = entries_.find(id);
+        return found == entries_.end() ? nullptr : &*found;
+    }
     /// The channel, and whether it is new.
     [[nodiscard]] std::pair<item*, bool> insert(const txid& id) {
         const auto [at, fresh] = entries_.try_emplace(id);

@@ -215,8 +215,8 @@ module.exports = [
         return tool;
       };
       const missing = replaced(w.client, '--store', `sqlite:${ctx.path('none.db')}`);
-      await lone(['balance', ...missing], /none.db|no such store/, 2);
-      ctx.assert.ok(!fs.existsSync(ctx.path('none.db')), 'balance makes no store');
+      await lone(['settle', '--all', ...missing], /none.db|no such store/, 2);
+      ctx.assert.ok(!fs.existsSync(ctx.path('none.db')), 'settle makes no store');
       const server = await w.serve('--birthday', 50);
       await server.kill('SIGTERM');
       await lone(['serve', '--listen', '127.0.0.1:0', ...w.server, '--birthday', 60], /only lower/, 2);

@@ -5,7 +5,7 @@ const {Child} = require('../harness/child');
 const {proxy} = require('../harness/proxy');
 const {checkSettlement} = require('../harness/scripts');
 const {program} = require('../harness/tool');
-const {world} = require('../harness/world');
+const {replaced, world} = require('../harness/world');
 
 const example = path.join(path.dirname(program), 'example_04_own_server');
 
@@ -30,10 +30,13 @@ async function ownServer(ctx) {
   }
   await server.kill('SIGKILL');
 
-  // Fees have risen: what was paid does not bear that of a settlement any more.  The server's only coin does, once.
+  // Fees have risen: what was paid does not bear that of a settlement and a payout any more, though all of it may go to the
+  // fee.  The server's only coin does, once.
   const dearer = await proxy(w.node, (call) => (call.method === 'estimatesmartfee' ? {result: {feerate: 0.000022, blocks: 6}} : undefined));
   const settle = async () => {
-    server = await start(dearer.url);
+    server = ctx.tool('serve', '--listen', `127.0.0.1:${w.port}`, '--fee-share', 100,
+      ...replaced(w.server, '--chain', `rpc:${dearer.url}`));
+    await server.event('listening');
     await new Promise((resolve) => setTimeout(resolve, 2000));  // the estimate
     const tx = await w.node.transaction((await w.pay([...small, '--settle'])).all('settled')[0].txid);
     await server.kill('SIGKILL');

@@ -81,8 +81,8 @@ mutate([=[        if (todo.settle && settle_when_due(id, look)) return;
         if (frozen_) return;
         if (todo.settle && settle_when_due(id, look)) return;
 ]=])
-mutate([=[    std::map<txid, offer> offers_;
-]=] [=[    std::map<txid, offer> offers_;
+mutate([=[    detail::by_channel<offer> offers_;
+]=] [=[    detail::by_channel<offer> offers_;
     bool frozen_ = false;
 ]=])
 # 14: the fee that it was built with is taken to be today's.
