@@ -631,6 +631,32 @@ TEST_CASE("a channel of another process is found before the block that holds its
     CHECK(p.payer_told.count(event_kind::confirmed) == 1);
 }
 
+TEST_CASE("blocks that came while other processes' channels could not be listed are read once more", "[keeper]") {
+    const bool restarted = GENERATE(false, true);
+    scene w(false);
+    {
+        process p(w);
+        p.run();
+        w.open_channel();
+        w.mine();
+        w.contract_height = w.chain.height();
+        p.plan = {call::store_list, fault::fails, 0};
+        p.hear();
+        REQUIRE(p.plan.hit);
+        REQUIRE(p.payee.size() == 0);
+        REQUIRE(p.k.save());
+        if (!restarted) {
+            p.live();
+            CHECK(p.payee.is_mined(w.id));
+            p.check();
+        }
+    }
+    process next(w);
+    next.run();
+    CHECK(next.payee.is_mined(w.id));
+    next.check();
+}
+
 TEST_CASE("channels that others store are also looked for without blocks", "[keeper]") {
     scene w(false);
     process p(w);

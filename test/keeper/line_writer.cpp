@@ -49,7 +49,7 @@ TEST_CASE("a reader that stalls costs lines and no time, and hears how many", "[
     const std::string heard = p.read_until("lost ");
     const std::string rest = heard.substr(heard.find("lost ")) + (heard.back() == '\n' ? "" : p.read_until("\n"));
     const auto kept = static_cast<std::size_t>(std::count(heard.begin(), heard.end(), '.')) / 1'023;
-    CHECK(kept >= 1'000);  // what was full is the queue, and not the pipe
+    CHECK(kept >= 990);  // what was full is the queue (and the pipe, when the thread was quick)
     CHECK(kept < 1'200);
     CHECK(rest == lost_text(all + 1 - kept));
     out.write("and on\n");

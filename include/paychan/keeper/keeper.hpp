@@ -131,7 +131,7 @@ public:
             each_monitor([&](auto& m) { m.tick(now); });
         if (!loaded_) return;
         for (const record_id& id : std::exchange(unreserved_, {})) reserve(id);
-        if (refresh_.is_due(now, settings_.refresh)) refresh();
+        if ((refresh_.is_due(now, settings_.refresh) || blind_) && refresh() && blind_) read_again();
         keep_order(now);
     }
 
@@ -145,14 +145,14 @@ public:
             [this](const fee_estimate&) { rate_known_ = true; },
             [this](const connected_block& b) {
                 // All blocks that follow a look at the node were there when it was taken: so is in the store what they hold.
-                if (std::exchange(look_, false)) refresh();
+                if (std::exchange(look_, false) && !refresh()) blind_ = true;
                 // What the store knows of blocks that nobody can show, for the birthday is not known, is believed.
                 if (std::exchange(unseen_, false) && b.height > 0)
                     each_monitor([&](auto& m) { m.on_chain(passed_blocks{0, b.height - 1}); });
                 height_ = b.height;
             },
             [this](const passed_blocks& p) {
-                if (std::exchange(look_, false)) refresh();
+                if (std::exchange(look_, false) && !refresh()) blind_ = true;
                 height_ = p.last;
             },
             [this](const disconnected_blocks& d) {
@@ -172,6 +172,7 @@ public:
     /// Fails  store_failed: what is left is written by the next call.
     [[nodiscard]] result<void> save() {
         if (!settings_.writes || !settings_.sees_blocks || !loaded_ || !(guard_->known() || is_new_)) return {};
+        if (blind_) return {};  // whoever starts next reads those blocks too
         PAYCHAN_CHECK(lower_positions());
         result<void> done;
         each_monitor([&](auto& m) {
@@ -425,12 +426,22 @@ private:
 
     // ------------------------------------------------------------------------------------------------- while it runs
 
-    void refresh() {
+    /// False: channels of other processes may be unknown.
+    bool refresh() {
         result<void> done;
         each_monitor([&](auto& m) {
             if (const auto looked = m.refresh(); !looked) done = looked;
         });
         if (!done) problem("store", done.error());
+        return done || done.error().code != errc::store_failed;
+    }
+
+    /// Blocks were read while channels of other processes were not known: those blocks are told once more.
+    void read_again() {
+        blind_ = false;
+        if (saved_.empty() || telling_all_) return follow_from_birthday();
+        on_chain(disconnected_blocks{saved_[0].height + 1});
+        chain_.follow(saved_, birthday_);
     }
 
     [[nodiscard]] bool is_at_tip() const { return loaded_ && tip_ && height() >= tip_->height; }
@@ -595,6 +606,7 @@ private:
     bool caught_up_ = false;
     bool rate_known_ = false;
     bool look_ = false;
+    bool blind_ = false;  // the store could not be asked for channels of other processes before blocks that were told
     bool unseen_ = false;
     std::optional<chain_tip> tip_;
     std::int32_t height_ = 0;  // of the last block that all were told of
