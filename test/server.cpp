@@ -599,6 +599,26 @@ TEST_CASE("a contract that is refused while the channel is open ends it: no paym
     }
 }
 
+TEST_CASE("a channel whose contract nobody has seen since the start is resumed when the network has it", "[server]") {
+    open_server w;
+    const txid id = w.channel();
+    const bool backed = GENERATE(false, true);
+    w.payee.events.backed = backed;
+    w.payee.follower.set_node(chain_follower::node::down);
+    w.reconnect();
+    w.payee.events.heard.clear();
+    REQUIRE(w.open(satoshi{0}));
+    CHECK((w.s->phase() == server_phase::open) == backed);
+    if (backed) return;
+    CHECK(w.payee.events.count(event_kind::opened) == 0);
+    CHECK(load_record(w.payee.disk, record_kind::server_channel, id)->stage == channel_stage::open);
+    w.payee.follower.set_node(chain_follower::node::up);
+    w.s->rebroadcast();
+    w.run();
+    CHECK(w.s->phase() == server_phase::open);
+    CHECK(w.pays(1));
+}
+
 TEST_CASE("an unreachable node, an acceptance or another contract's refusal changes nothing in an open channel",
           "[server]") {
     open_server w;

@@ -48,6 +48,8 @@ private:
 /// `payment_answer on_payment(const event&)` too, that decides on the ack of each payment, which is on disk by then;
 /// without it all are acked.  The first payment, in PROVIDE_CONTRACT, and one that a client repeats are not asked about:
 /// when a channel opens, its total tells what is paid, also by a payment that a crash kept from being told.
+/// Where it has `bool is_backed(const txid&)`, a channel is only resumed when that, or the network once more, says that its
+/// contract is in a block or in a mempool.
 /// FrameCapacity  [bytes] the longest frame it sends, and the longest contract it can broadcast again from its store
 template <class Contracts, class TransportPolicy, class ClockPolicy, class KeyPolicy, class StorePolicy,
           class WalletPolicy, class BroadcastPolicy, class CodecPolicy, class Events,
@@ -196,8 +198,14 @@ public:
 private:
     struct finder {
         StorePolicy& store;
+        Events& events;
+        /// The network is asked again about a contract that it may have forgotten while nobody looked.
         result<channel_record> operator()(const txid& id) {
-            return load_record(store, record_kind::server_channel, id);
+            auto record = load_record(store, record_kind::server_channel, id);
+            if constexpr (requires { events.is_backed(id); })
+                if (record && record->stage == channel_stage::open && !events.is_backed(id))
+                    record->stage = channel_stage::unbacked;
+            return record;
         }
     };
 
@@ -328,7 +336,7 @@ private:
     server_settings settings_;
     chain_view view_;
     satoshi expected_min_payment_{};
-    finder find_{store_};
+    finder find_{store_, events_};
     server_channel channel_;
     server_channel next_;  // a step's copy of channel_; effects point into it
     result<effects> pending_;

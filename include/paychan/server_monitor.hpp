@@ -79,6 +79,11 @@ public:
         const auto* const e = list_.index().find(id);
         return e != nullptr && e->second.state.contract_height != 0;
     }
+    /// It is in a block, or the node has said since it came back last, or since the start, that it has it.
+    [[nodiscard]] bool is_backed(const txid& id) const {
+        const auto* const e = list_.index().find(id);
+        return e != nullptr && (e->second.state.contract_height != 0 || e->second.state.backed);
+    }
     [[nodiscard]] std::size_t size() const { return list_.index().size(); }
     /// How many channels have no end in any block yet.
     [[nodiscard]] std::size_t unended() const { return list_.index().unended(); }

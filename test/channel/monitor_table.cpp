@@ -233,6 +233,11 @@ const std::vector<group> table{
         {"!unended"},
         {"unended", "", "never_offered"},
     }},
+    {"node_returned", "backed", {
+        {"!unended"},
+        {"unended !backed"},
+        {"unended backed", "", "accepted"},
+    }},
     {"node_returned", "payments", {
         {"client"},
         {"server !open"},
@@ -247,8 +252,8 @@ const std::vector<group> table{
     {"contract_answered", "word", {
         {"client"},
         {"server is_unreachable"},
-        {"server is_accepted unended", "watch_coins", "asked accepted unrefused in_time written"},
-        {"server is_accepted !unended", "watch_coins", "asked accepted unrefused in_time"},
+        {"server is_accepted unended", "watch_coins", "asked backed unrefused in_time written"},
+        {"server is_accepted !unended", "watch_coins", "asked backed unrefused in_time"},
         {"server is_refused mined"},
         {"server is_refused unmined unrefused", "stop_if_open", "asked unaccepted refused_anew"},
         {"server is_refused unmined refused", "stop_if_open", "asked unaccepted"},
@@ -307,11 +312,11 @@ const std::vector<group> table{
         {"server stored unended unmined !early nothing_seen asked_over_now", "", "in_time"},
         {"server unbacked unaccepted unended unmined !early nothing_seen asked_over_now", "", "in_time"},
         {"server open unended !early !asked_over_now", "settle", "in_time"},
-        {"server unbacked accepted unended !early !asked_over_now", "settle", "in_time"},
+        {"server unbacked !unaccepted unended !early !asked_over_now", "settle", "in_time"},
         {"server unbacked unaccepted mined unended !early !asked_over_now", "settle", "in_time"},
         {"server stored mined unended !early !asked_over_now", "settle", "in_time"},
         {"server open unended !early asked_over_now", "", "in_time"},  // once a round
-        {"server unbacked accepted unended !early asked_over_now", "", "in_time"},
+        {"server unbacked !unaccepted unended !early asked_over_now", "", "in_time"},
         {"server unbacked unaccepted mined unended !early asked_over_now", "", "in_time"},
         {"server stored mined unended !early asked_over_now", "", "in_time"},
     }},
@@ -334,7 +339,7 @@ const std::vector<group> table{
         {"server open unbacked unended unmined caught_up !offered_now", "offer_contract"},
         {"server stored unended unmined caught_up !offered_now unaccepted unrefused", "offer_contract"},
         {"server stored unended unmined caught_up !offered_now unaccepted refused"},  // answered
-        {"server stored unended unmined caught_up !offered_now accepted"},
+        {"server stored unended unmined caught_up !offered_now !unaccepted"},
     }},
     {"look", "one that never opened", {
         {"client"},
@@ -354,7 +359,7 @@ const std::vector<group> table{
         {"server stored unbacked unended unmined !nothing_seen !past_week"},
         {"server stored unbacked unended unmined !nothing_seen past_week behind"},  // it may be in a block to come
         {"server stored unended unmined !nothing_seen past_week caught_up", "forget_unbegun"},
-        {"server unbacked unended unmined !nothing_seen past_week caught_up accepted"},
+        {"server unbacked unended unmined !nothing_seen past_week caught_up !unaccepted"},
         {"server unbacked unended unmined !nothing_seen past_week caught_up unaccepted unrefused"},  // asked again first
         {"server unbacked unended unmined !nothing_seen past_week caught_up unaccepted refused", "forget_unbegun"},
     }},

@@ -73,7 +73,7 @@ inline const std::array<dimension, dimensions>& vocabulary() {
         {2, {"read", "unread"}},
         {2, {"written", "unwritten"}},
         {2, {"unasked", "asked"}},
-        {2, {"unaccepted", "accepted"}},
+        {3, {"unaccepted", "accepted", "backed"}},
         {2, {"unrefused", "refused", "refused_anew"}},
         {2, {"closing_fine", "closing_refused"}},
         {2, {"untold", "told"}},
@@ -118,7 +118,8 @@ template <class T>
     w.unread = s[read] == 1;
     w.unwritten = s[written] == 1;
     w.asked = s[asked] == 1;
-    w.accepted = s[accepted] == 1;
+    w.accepted = s[accepted] >= 1;
+    w.backed = s[accepted] == 2;
     w.refused_at = value_at(s[refused], {watched::never, refused_at, other_height});
     w.refused = s[closing_refused] == 1;
     w.told = s[told] == 1;
@@ -150,7 +151,7 @@ template <channel_role Role>
 [[nodiscard]] situation situation_of(const watched& w) {
     // A field more is a mistake here, until it is a dimension.
     [[maybe_unused]] const auto& [f1, f2, f3, f4, f5, f6, f7, f8, f9, f10, f11, f12, f13, f14, f15, f16, f17, f18, f19,
-                                  f20, f21, f22] = w;
+                                  f20, f21, f22, f23] = w;
     situation s{};
     s[role] = Role == channel_role::client ? 0 : 1;
     s[stage] = word_of(w.stage, {channel_stage::none, channel_stage::contract_stored, channel_stage::open,
@@ -163,7 +164,8 @@ template <channel_role Role>
     s[read] = w.unread;
     s[written] = w.unwritten;
     s[asked] = w.asked;
-    s[accepted] = w.accepted;
+    if (w.backed && !w.accepted) throw std::logic_error("backed, and not accepted");
+    s[accepted] = static_cast<std::uint8_t>((w.accepted ? 1 : 0) + (w.backed ? 1 : 0));
     s[refused] = word_of(w.refused_at, {watched::never, refused_at, other_height});
     s[closing_refused] = w.refused;
     s[told] = w.told;

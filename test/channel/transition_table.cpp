@@ -613,6 +613,10 @@ TEST_CASE("the server takes no payment after its node was away, until that has t
         server_channel unproven = next;
         unproven.session.proven = false;
         CHECK(in_brief(on_node_returned(unproven), unproven) == name_of(phase));
+        CHECK(is_in_doubt(unproven));
+        CHECK(hears(unproven, broadcast_outcome::accepted) == name_of(phase));
+        CHECK_FALSE(is_in_doubt(unproven));
+        CHECK(unproven.record.version == version);
         CHECK(in_brief(on_node_returned(next), next) == std::string(name_of(phase)) + "; persist channel");
         CHECK(next.record.stage == channel_stage::unbacked);
         CHECK(next.record.version == version + 1);

@@ -196,6 +196,20 @@ TEST_CASE("a settlement that is asked for goes over the connection where there i
     CHECK(p.live.detached.empty());
 }
 
+TEST_CASE("of a contract in no block a payee wants to hear again from a node that was away", "[keeper][payee]") {
+    const bool mined = GENERATE(false, true);
+    scene w(true, mined);
+    server_side p(w);
+    REQUIRE(p.side.open(network::regtest));
+    CHECK_FALSE(p.side.is_backed(w.id));
+    p.run();
+    CHECK(p.side.is_backed(w.id));
+    p.side.on_chain(node_returned{});
+    CHECK(p.side.is_backed(w.id) == mined);
+    p.second();
+    CHECK(p.side.is_backed(w.id));
+}
+
 TEST_CASE("a payee that is started again goes on behind the last block", "[keeper][payee]") {
     scene w;
     {

@@ -34,6 +34,7 @@ private:
         server_process& p;
         void on_event(const event& e);
         payment_answer on_payment(const event& e);
+        bool is_backed(const txid& id) { return p.monitor_->is_backed(id); }
         bool is_attached(const txid& id) { return p.find_attached(id) != nullptr; }
         bool settle_attached(const txid& id);
     };

@@ -48,13 +48,13 @@ struct channel_truth {
     std::int32_t protocol = 0;
     contract_terms terms;
     key_id client_key{};
-    std::int64_t first = 0;         // [satoshi] the first payment
-    std::int64_t asked = 0;         // [satoshi] what its application asked to be paid, each payment once
-    std::int64_t acked = 0;         // [satoshi] the total that the client saw acked by the honest server
-    std::int64_t best_on_disk = 0;  // [satoshi] the most that ever was on the server's disk
-    bool may_end = false;           // client, operator or deadline wanted a settlement, or a tampered wire may have
-    bool hopeless = false;          // the server's clock was so wrong that the refund was due before the settlement
-    bool stopped = false;           // the server's record says that nothing is paid for on it: see lost_height
+    std::int64_t first = 0;          // [satoshi] the first payment
+    std::int64_t asked = 0;          // [satoshi] what its application asked to be paid, each payment once
+    std::int64_t acked = 0;          // [satoshi] the total that the client saw acked by the honest server
+    std::int64_t best_on_disk = 0;   // [satoshi] the most that ever was on the server's disk
+    bool may_end = false;            // client, operator or deadline wanted a settlement, or a tampered wire may have
+    bool hopeless = false;           // the server's clock was so wrong that the refund was due before the settlement
+    std::optional<satoshi> stopped;  // paid when the server's record came to say that nothing more is: see lost_height
     // On the chain:
     std::int32_t lost_height = 0;  // of something else that spends its coins
     std::int32_t contract_height = 0;

@@ -98,7 +98,7 @@ void world::stored(std::uint8_t process, const record_id& id, std::uint64_t vers
     c.best_on_disk = std::max(c.best_on_disk, now_there.paid.value);
     // With a clock that is hours behind, and no node since it started, a server cannot know better.
     if (before.version == 0 && c.terms.expiry < chain.median_time() + settle_margin) c.hopeless = true;
-    if (now_there.stage == channel_stage::unbacked && c.lost_height != 0) c.stopped = true;
+    if (now_there.stage == channel_stage::unbacked && c.lost_height != 0 && !c.stopped) c.stopped = now_there.paid;
     if (now_there.stage == channel_stage::settling && before.stage != channel_stage::settling)
         check(rule::strangers_end_nothing, c.may_end || is_due(c, process) || now_there.paid == c.terms.value,
               [&] { return "channel " + name_of(id.channel) + " is settled, and nobody who may has asked for it"; });
@@ -214,9 +214,14 @@ void world::server_sends(std::uint8_t process, const channel_record& record, byt
     const disk& d = disk_of(process);
     if (std::holds_alternative<wire::payment_ack>(*m) || std::holds_alternative<wire::channel_open>(*m)) {
         if (const auto own = known.channels.find(record.terms.contract.id); own != known.channels.end())
-            check(rule::acked_is_kept, !own->second.stopped, [&] {
-                return "the server answers for channel " + name_of(own->first) + ", and knows that its coins are spent";
-            });
+            // What one process has stored before another one saw that, it may still ack.
+            check(rule::acked_is_kept,
+                  !own->second.stopped ||
+                      (std::holds_alternative<wire::payment_ack>(*m) && record.paid() <= *own->second.stopped),
+                  [&] {
+                      return "the server answers for channel " + name_of(own->first) +
+                             ", and knows that its coins are spent";
+                  });
         const auto found = known.server_disk.find(record.terms.contract.id);
         check(rule::durable_before_sent, found != known.server_disk.end() && found->second.paid >= record.paid(), [&] {
             return "the server answers for " + sat(record.paid().value) + " on channel " +
@@ -430,7 +435,7 @@ void world::on_blocks_left(std::int32_t from) {
         if (c.closing_height >= from) c.closing_height = 0;
         if (c.lost_height >= from) {
             c.lost_height = 0;
-            c.stopped = false;
+            c.stopped.reset();
         }
     }
 }

@@ -24,6 +24,9 @@ struct asked_events : event_log {
     std::function<paychan::payment_answer(const paychan::event&)> answer;
     std::vector<paychan::satoshi> asked;  // the totals of the payments that it was asked about
 
+    bool backed = true;  // what the network is known to have
+
+    [[nodiscard]] bool is_backed(const paychan::txid&) const { return backed; }
     paychan::payment_answer on_payment(const paychan::event& e) {
         asked.push_back(e.total);
         return answer ? answer(e) : paychan::payment_answer::ack();

@@ -340,6 +340,7 @@ struct monitor_rules {
         duties out;
         if (w.ended()) return out;
         w.offered = watched::never;
+        w.backed = false;
         out.stop_if_open = server && w.stage == channel_stage::open && w.contract_height == 0;
         return out;
     }
@@ -350,7 +351,7 @@ struct monitor_rules {
         if (!server) return out;
         if (a.outcome == broadcast_outcome::accepted) {
             w.refused_at = watched::never;
-            w.asked = w.accepted = true;
+            w.asked = w.accepted = w.backed = true;
             w.overdue = false;
             if (!w.ended()) w.unwritten = false;
             out.watch_coins = true;
@@ -358,7 +359,7 @@ struct monitor_rules {
         if (a.outcome == broadcast_outcome::refused && w.contract_height == 0) {
             if (w.refused_at == watched::never) w.refused_at = a.height;
             w.asked = true;
-            w.accepted = false;
+            w.accepted = w.backed = false;
             out.stop_if_open = true;
         }
         return out;

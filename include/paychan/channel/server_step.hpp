@@ -28,6 +28,7 @@ struct server_session {
     outpoint refund_spends{};  ///< version 1: what the refund spends that was signed
     bounded_bytes<73> refund_signature{};
     bool proven = false;                  ///< the peer has shown a signature of the client's key
+    bool in_doubt = false;                ///< its node may have forgotten the contract: see is_in_doubt()
     bool resumed = false;                 ///< an older connection opened the channel
     bool extended = false;                ///< it understands amounts in PAYMENT_ACK and CHANNEL_OPEN
     std::optional<satoshi> peer_expects;  ///< [satoshi] the min_payment that it would have taken
@@ -91,7 +92,7 @@ struct server_environment {
 
 /// True while it is open, and its node, which was away, has still to say that it has the contract.
 [[nodiscard]] inline bool is_in_doubt(const server_channel& c) {
-    return is_open(c.session.phase) && c.record.stage == channel_stage::unbacked;
+    return is_open(c.session.phase) && (c.session.in_doubt || c.record.stage == channel_stage::unbacked);
 }
 
 namespace detail {
@@ -518,9 +519,11 @@ template <class Contracts, class Env>
         return out;
     }
     if (is_in_doubt(next) && id == record.terms.contract.id && outcome == broadcast_outcome::accepted) {
+        effects out;
+        session.in_doubt = false;
+        if (record.stage == channel_stage::open) return out;
         record.stage = channel_stage::open;
         ++record.version;
-        effects out;
         out.persist.channel = true;
         return out;
     }
@@ -563,8 +566,9 @@ template <class Contracts, class Env>
 /// payments are not taken, also not by a connection that resumes the channel.
 [[nodiscard]] inline effects on_node_returned(server_channel& next) {
     effects out;
-    // Whoever has not shown to be the client cannot pay, and writes nothing.
-    if (!is_open(next.session.phase) || !next.session.proven || next.record.stage != channel_stage::open) return out;
+    if (!is_open(next.session.phase) || next.record.stage != channel_stage::open) return out;
+    next.session.in_doubt = true;
+    if (!next.session.proven) return out;  // whoever has not shown to be the client writes nothing
     next.record.stage = channel_stage::unbacked;
     ++next.record.version;
     out.persist.channel = true;

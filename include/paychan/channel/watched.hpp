@@ -38,6 +38,7 @@ struct watched {
     bool unwritten : 1 = false;  ///< the end, or that payments must stop, is still to be written into the record
     bool asked : 1 = false;      ///< server: the contract was given to the network,
     bool accepted : 1 = false;   ///< which took it, the last time that it answered
+    bool backed : 1 = false;     ///< so too, and its node has been there since
     bool refused : 1 = false;    ///< server: the network refused the settlement the last time
     bool told : 1 = false;       ///< the application heard of settlement or refund
     bool overdue : 1 = false;    ///< server: the deadline has passed, and there is no contract to collect from
