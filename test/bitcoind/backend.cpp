@@ -342,6 +342,7 @@ TEST_CASE("a backend without a first height begins behind the tip", "[bitcoind]"
 TEST_CASE("a backend waits, and says so once, for a first height that the chain has not reached", "[bitcoind]") {
     fixture t(40);
     t.follow(42);
+    REQUIRE(t.run([&] { return !t.f.states.empty(); }));
     t.looks(3);
     CHECK(t.f.states == std::vector{node_status::waiting});
     t.chain.grow(2);
@@ -548,6 +549,7 @@ TEST_CASE("a node that has not got to the position yet takes no block away", "[b
     t.chain.downloading = true;
     t.f.states.clear();
     t.resume(at_40);
+    REQUIRE(t.run([&] { return !t.f.states.empty(); }));
     t.looks(3);
     CHECK(t.f.states == std::vector{node_status::waiting});
     CHECK(std::ranges::equal(t.b().position(), at_40));
@@ -793,6 +795,7 @@ TEST_CASE("a block that is not what was asked for is not reported, and the node'
         return fake::ok(r, hex(raw));
     };
     t.follow();
+    REQUIRE(t.run([&] { return !t.f.states.empty(); }));
     t.looks(5);
     CHECK(t.f.blocks.size() == 10);
     CHECK(t.f.states == std::vector{node_status::unreachable});
@@ -884,6 +887,28 @@ TEST_CASE("a block that the node is slow to give holds neither broadcasts nor th
     slow = false;
     t.node.up();
     REQUIRE(t.catch_up());
+}
+
+TEST_CASE("a node that is too busy for a look is asked again, and what it reads for us meanwhile is not thrown away",
+          "[bitcoind]") {
+    fixture t(5);
+    t.follow();
+    REQUIRE(t.catch_up());
+    t.chain.grow(1);
+    bool busy = false;
+    t.node.delay_with([&](const fake::request& r) { return r.method() == "getblock" ? 300ms : 0ms; });
+    t.chain.first = [&](const fake::request& r) -> std::optional<fake::reply> {
+        busy = busy || r.method() == "getblock";
+        if (!busy || r.method() != "getblockchaininfo") return std::nullopt;
+        return fake::http(503, "Work queue depth exceeded");
+    };
+    REQUIRE(t.catch_up());
+    REQUIRE(t.f.states.size() >= 2);
+    CHECK(t.f.states[1] == node_status::unreachable);
+    t.chain.first = nullptr;
+    REQUIRE(t.run([&] { return t.f.states.back() == node_status::following; }));
+    CHECK(t.chain.asked["getblock"] == 7);
+    CHECK(t.f.returns == 0);  // it was there all the time
 }
 
 TEST_CASE("a block that takes longer than the time limit is read in the end", "[bitcoind]") {

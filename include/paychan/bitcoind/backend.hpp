@@ -61,7 +61,7 @@ public:
     backend(boost::asio::io_context& io, const node_address& node, backend_settings settings)
         : io_(io),
           settings_(std::move(settings)),
-          rpc_(io, node, settings_.rpc),
+          rpc_(io, node, of_quick_calls(settings_.rpc)),
           blocks_(io, node, settings_.rpc),
           walk_(blocks_, *this, settings_.walk),
           timer_(io) {}
@@ -122,6 +122,13 @@ public:
 
 private:
     friend class chain_walk<backend>;
+
+    /// A broadcast does not wait ten minutes behind a call that a node should answer at once.
+    [[nodiscard]] static rpc_settings of_quick_calls(rpc_settings s) {
+        s.longest_timeout = std::min(s.longest_timeout, 2 * s.timeout);
+        return s;
+    }
+
     using clock = std::chrono::steady_clock;
 
     struct held_broadcast {
@@ -142,59 +149,56 @@ private:
     void look() {
         const std::uint64_t own = ++look_;
         tell_answers();
-        if (own != look_) return;
-        rpc_.call("getblockchaininfo", json::array(), [this, own](rpc_result answer) {
-            if (own == look_) looked(own, answer);
+        if (own == look_) ask_tip(own, false);
+    }
+
+    /// Reading blocks may take long: meanwhile the chain's time and fees are told all the same.
+    void glance_later(std::uint64_t own) {
+        timer_.expires_after(settings_.poll);
+        timer_.async_wait([this, own, alive = std::weak_ptr(alive_)](boost::system::error_code ec) {
+            if (!ec && !alive.expired() && own == look_) ask_tip(own, true);
         });
     }
 
-    void looked(std::uint64_t own, const rpc_result& answer) {
-        const auto info = take_tip(own, answer);
-        if (!info) return;
+    /// walking  blocks are being read, and go on
+    void ask_tip(std::uint64_t own, bool walking) {
+        rpc_.call("getblockchaininfo", json::array(), [this, own, walking](rpc_result answer) {
+            if (own != look_) return;
+            const auto info = answer ? read_chain_info(*answer) : fail(errc::other, answer.error().message);
+            if (!info) {
+                walking ? glance_later(own) : look_later();
+                node_failed(answer ? rpc_error{rpc_failure::bad_answer, 0, std::string(info.error().text)}
+                                   : answer.error());
+            } else if (info->chain != settings_.chain) {
+                walk_.stop();
+                wrong_chain(info->chain);
+            } else {
+                looked(own, *info, walking);
+            }
+        });
+    }
+
+    void looked(std::uint64_t own, const chain_info& info, bool walking) {
+        right_chain_ = true;
+        if (std::exchange(wrong_chain_, false)) reported_.reset();
+        if (away_) {
+            tell_all(node_returned{});
+            away_ = false;
+            if (own != look_) return;
+        }
+        downloading_ = info.initial_download;
+        for (auto& [id, hex] : std::exchange(held_, {})) send(id, std::move(hex));
+        tell_tip(info);
+        if (own != look_) return;
+        ask_fee_rate();
+        if (walking) return glance_later(own);
         if (!following_) {
             if (!impossible_.empty()) report(node_status::failed, {}, impossible_);
             return look_later();
         }
         walk_began_ = clock::now();
         glance_later(own);
-        walk_.advance(*info);
-    }
-
-    /// What any look at the node tells.  Nothing: this look is over.
-    [[nodiscard]] std::optional<chain_info> take_tip(std::uint64_t own, const rpc_result& answer) {
-        const auto stop = [this](auto how) {
-            walk_.stop();
-            how();
-            return std::nullopt;
-        };
-        if (!answer) return stop([&] { walk_broke(answer.error()); });
-        const auto info = read_chain_info(*answer);
-        if (!info) return stop([&] { walk_broke({rpc_failure::bad_answer, 0, std::string(info.error().text)}); });
-        if (info->chain != settings_.chain) return stop([&] { wrong_chain(info->chain); });
-        right_chain_ = true;
-        if (std::exchange(wrong_chain_, false)) reported_.reset();
-        if (away_) {
-            tell_all(node_returned{});
-            away_ = false;
-            if (own != look_) return std::nullopt;
-        }
-        downloading_ = info->initial_download;
-        for (auto& [id, hex] : std::exchange(held_, {})) send(id, std::move(hex));
-        tell_tip(*info);
-        if (own != look_) return std::nullopt;
-        ask_fee_rate();
-        return *info;
-    }
-
-    /// Blocks may take long: meanwhile the chain's time and fees are told all the same.
-    void glance_later(std::uint64_t own) {
-        timer_.expires_after(settings_.poll);
-        timer_.async_wait([this, own, alive = std::weak_ptr(alive_)](boost::system::error_code ec) {
-            if (ec || alive.expired() || own != look_) return;
-            rpc_.call("getblockchaininfo", json::array(), [this, own](rpc_result answer) {
-                if (own == look_ && take_tip(own, answer)) glance_later(own);
-            });
-        });
+        walk_.advance(info);
     }
 
     void look_soon() {
@@ -285,11 +289,15 @@ private:
             report(node_status::following, {}, "following the node's chain");
     }
 
-    /// The node is down, or makes no sense.  When it is back, it may be another one: its chain is checked anew.
     void walk_broke(const rpc_error& e) {
+        look_later();
+        node_failed(e);
+    }
+
+    /// The node is down, or makes no sense.  When it is back, it may be another one: its chain is checked anew.
+    void node_failed(const rpc_error& e) {
         right_chain_ = false;
         give_up_held(e.message);
-        look_later();
         const bool warming_up = e.failure == rpc_failure::node_error && e.code == rpc_in_warmup;
         away_ = away_ || warming_up || e.failure == rpc_failure::unreachable;
         report(node_status::unreachable, e, (warming_up ? "the node is starting: " : "") + e.message);

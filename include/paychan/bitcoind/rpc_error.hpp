@@ -13,7 +13,7 @@ enum class rpc_failure {
     node_error,    ///< the node's own error: `code` is JSON-RPC's, `message` the node's words
     unauthorized,  ///< HTTP 401: the login is wrong
     forbidden,     ///< HTTP 403: this user may not call the method, or nobody may from this address
-    unreachable,   ///< no connection, or the node is too busy
+    unreachable,   ///< no connection
     busy,          ///< it is there, and has too much to do
     too_slow,      ///< it is there, and has not answered in time
     bad_answer,    ///< what answers does not speak JSON-RPC as a node does
