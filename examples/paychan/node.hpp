@@ -161,7 +161,8 @@ public:
     /// What settlements and refunds may cost.
     [[nodiscard]] fee_budget budget() const {
         fee_budget out;
-        if (options_.fee_share) out.share = out.last_share = *options_.fee_share;
+        if (options_.fee_share) out.share = *options_.fee_share;
+        out.last_share = std::max(out.share, out.last_share);
         return out;
     }
     [[nodiscard]] std::int32_t height() const { return height_ ? height_() : 0; }

@@ -77,8 +77,8 @@ public:
     [[nodiscard]] key_id highest_key() const { return list_.highest_key(); }
 
 private:
-    static constexpr std::int64_t patience =
-        24;  // [blocks] before a refund that none takes is worth more than the market asks
+    static constexpr std::int64_t patience = 12;    // [blocks] that a refund waits at what the market asks
+    static constexpr std::int64_t most_steps = 48;  // times an eighth more than that
 
     /// underpaid  the last one was refused for its fee
     void refund(const txid& id, const happened::look& look, bool underpaid) {
@@ -113,7 +113,7 @@ private:
         list_.tell(told);
     }
 
-    /// Without a deadline: the market's fee at first, and more when blocks pass all the same, but never all of the budget.
+    /// Without a deadline: the market's fee at first, and more when blocks pass that do not take what nodes have.
     [[nodiscard]] fee_decision decide(const channel_record& record, const watched& known, const happened::look& look,
                                       bool underpaid) const {
         fee_question q{record.terms.value};
@@ -123,10 +123,10 @@ private:
                           return static_cast<std::int64_t>(refund_vsize<Scheme>(record.terms));
                       })
                       .value_or(0);
-        const std::int64_t waited = known.built_at == watched::never ? 0 : look.round - known.built_at;
-        q.blocks_left = std::max(detail::steep_blocks + 1, patience - waited);
+        q.blocks_left = detail::rising_blocks + 1;
         q.paid = fee_rate{known.built_rate};
-        q.unmined = known.offered != watched::never && known.offered != look.round;
+        if (known.built_at != watched::never)
+            q.steps = std::clamp<std::int64_t>(look.height - known.built_at - patience, 0, most_steps);
         q.underpaid = underpaid;
         fee_decision fee = decide_fee(fees_, q, budget_);
         // A little more would not be taken in its place, and be another transaction.
@@ -143,8 +143,7 @@ private:
         auto* const ended = list_.index().ended_by(a.id);
         if (ended == nullptr) return;
         const txid channel = ended->first;
-        if (a.outcome == broadcast_outcome::unreachable)
-            (void)list_.apply(channel, happened::closing_answered{a.outcome});
+        (void)list_.apply(channel, happened::closing_answered{a.outcome, list_.height(), underpaid});
         const auto& known = ended->second.state;
         if (!underpaid || known.ended() || known.built_rate == 0) return;
         const auto record = load_record(store_, record_kind::client_channel, channel);

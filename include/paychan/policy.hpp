@@ -316,6 +316,7 @@ struct broadcast_answer {
     std::string_view words;                   ///< the node's, for people; lives during the call
     fee_refusal for_fee = fee_refusal::none;  ///< with `refused`
     package with_ancestors{};                 ///< with `accepted`, where the node tells
+    package alone{};                          ///< so too
 };
 
 /// What transactions should pay now.  More with each: floor, rate, soon.

@@ -72,7 +72,18 @@ public:
     /// Settles a channel now that no connection holds, or broadcasts its settlement again.
     /// Fails  not_found, wrong_state (its end is mined), insufficient_funds (what was paid does not bear the fee yet),
     /// key_unavailable, store_failed, stale_record.
-    [[nodiscard]] result<void> settle(const txid& id) { return settle(id, false); }
+    [[nodiscard]] result<void> settle(const txid& id) {
+        if (const auto stage = list_.look_again(id); stage && *stage == channel_stage::settling && has_settlement(id)) {
+            if (list_.index().find(id) == nullptr) list_.add(id);
+            const auto* const e = list_.index().find(id);
+            if (e != nullptr && e->second.state.ended())
+                return fail(errc::wrong_state, "what ends the channel is in a block already");
+            offer_contract(id);
+            offer_settlement(id, list_.look(), false);
+            return {};
+        }
+        return build_and_settle(id, false);
+    }
 
     /// Its contract is in a block.
     [[nodiscard]] bool is_mined(const txid& id) const {
@@ -130,9 +141,14 @@ private:
             return true;
         }
         // Tried again with the next tick.  A record that is newer by now is of another process, which settles it.
-        const auto settled = settle(id, is_in_need(id, look));
+        const auto settled = build_and_settle(id, is_in_need(id, look));
         if (!settled && settled.error().code != errc::stale_record) list_.report_now_and_then(id, settled.error());
         return settled.has_value();
+    }
+
+    [[nodiscard]] bool has_settlement(const txid& id) {
+        const auto stored = store_.get({record_kind::server_settlement, id}, list_.memory());
+        return stored && parse_transaction(stored->bytes);
     }
 
     /// True from half the margin before the expiry on.
@@ -143,13 +159,14 @@ private:
     }
 
     /// in_need  the settlement leaves even if it cannot be written: see settlement_on_full_disk_near_expiry
-    [[nodiscard]] result<void> settle(const txid& id, bool in_need) {
+    [[nodiscard]] result<void> build_and_settle(const txid& id, bool in_need) {
         PAYCHAN_TRY(const auto record, load_record(store_, record_kind::server_channel, id));
         if (list_.index().find(id) == nullptr) list_.add(id);
         const auto* const e = list_.index().find(id);
         if (e == nullptr) return fail(errc::not_found, "another process has deleted the channel");
         if (e->second.state.ended()) return fail(errc::wrong_state, "what ends the channel is in a block already");
-        PAYCHAN_TRY(const fee_decision fee, decide(record, e->second.state, {}, false));
+        PAYCHAN_TRY(const fee_decision fee,
+                    decide(record, e->second.state, fee_rate{e->second.state.built_rate}, false));
         server_channel next{record, {}};
         const result<effects> wanted = build(next, fee.rate);
         if (!wanted) return fail(wanted.error());
@@ -222,10 +239,11 @@ private:
         q.vsize = static_cast<std::int64_t>(vsize);
         q.blocks_left = (record.terms.expiry.seconds - std::max(look.now, look.median_time).seconds) / block_interval;
         q.paid = paid;
-        q.unmined = known.offered != watched::never && known.offered != look.round;
         q.underpaid = underpaid;
         const auto parent = contracts_.find(record.terms.contract.id);
-        if (known.contract_height == 0 && parent != contracts_.end()) q.parent = parent->second;
+        if (known.contract_height == 0 && parent != contracts_.end())
+            q.parent = q.blocks_left > detail::rising_blocks ? usual_part(parent->second.alone)
+                                                             : parent->second.with_ancestors;
         const fee_decision fee = decide_fee(fees_, q, settings_.fees);
         if (!fee.within_budget)
             list_.report_now_and_then(record.terms.contract.id,
@@ -233,6 +251,13 @@ private:
                                        "the settlement pays less than it should to be mined in time: its fee would be "
                                        "above its budget, a share of what was paid"});
         return fee;
+    }
+
+    /// The client chose how large its contract is and what it hangs on: before it is urgent, others' fees are not paid.
+    [[nodiscard]] static package usual_part(package contract) {
+        constexpr std::int64_t usual = 1'000;  // [vbytes] of a contract
+        if (contract.vsize <= usual) return contract;
+        return {satoshi{contract.fee.value / contract.vsize * usual}, usual};
     }
 
     /// Gives the stored settlement to the network, or one that pays what is due now.
@@ -245,7 +270,7 @@ private:
             if (!stored && stored.error().code == errc::store_failed) return;
             // The contract was spent before this side settled, and the block that spent it is gone; or a write was cut in
             // two, or the record is damaged.
-            if (const auto settled = settle(id, is_in_need(id, look)); !settled)
+            if (const auto settled = build_and_settle(id, is_in_need(id, look)); !settled)
                 list_.report_now_and_then(id, settled.error());
             return;
         }
@@ -259,12 +284,14 @@ private:
         fee_rate child{};
         if (record && may_replace(*record)) {
             const auto o = offers_.find(id);
-            const bool is_fixed = o != offers_.end() && o->second.is_fixed;
-            const fee_rate before = is_fixed ? std::max(paid, o->second.child) : paid;
+            const bool stands = o != offers_.end() && o->second.stands(look.round);
+            if (o != offers_.end()) child = o->second.child;  // nodes may have forgotten it too
+            const fee_rate before = stands ? std::max(paid, child) : paid;
             const auto fee = decide(*record, e->second.state, before, false);
             const bool more = fee && is_worth_replacing(before, fee->rate);
-            if (is_fixed && more) child = fee->rate;
-            if (!is_fixed && (more || anew) && replace(*record, more ? fee->rate : paid)) return;
+            const bool less = fee && o != offers_.end() && o->second.underpaid && is_worth_replacing(fee->rate, before);
+            if (stands && more) child = fee->rate;
+            if (!stands && (more || less || anew) && replace(*record, more || less ? fee->rate : paid)) return;
         }
         (void)detail::broadcast_stored(record_kind::server_settlement, id, store_, broadcaster_, list_.memory());
         (void)list_.apply(id, happened::closing_offered{closing, look.round, paid});
@@ -288,7 +315,8 @@ private:
         offer& o = offers_[id];
         o.id = next.record.closing;
         o.tx.assign(built->persist.settlement.begin(), built->persist.settlement.end());
-        (void)list_.apply(id, happened::settlement_built{o.id, list_.round(), rate, true});
+        const bool is_stored = record.stage == channel_stage::settling;  // one like it
+        (void)list_.apply(id, happened::settlement_built{o.id, list_.round(), rate, is_stored});
         send(o.tx);
         return true;
     }
@@ -303,7 +331,9 @@ private:
     /// The network has refused the settlement for its fee: more, at once, as long as the budget lasts.
     void raise(const txid& id) {
         const auto* const e = list_.index().find(id);
-        if (e == nullptr || e->second.state.stage != channel_stage::settling) return;
+        if (e == nullptr) return;
+        // One that left past a full disk too.
+        if (e->second.state.stage != channel_stage::settling && e->second.state.asked_over == watched::never) return;
         const auto record = load_record(store_, record_kind::server_channel, id);
         if (!record || !may_replace(*record)) return;
         const fee_rate paid{std::max(e->second.state.built_rate, 1)};
@@ -316,11 +346,11 @@ private:
         if constexpr (ChildWallet<WalletPolicy>) {
             const auto o = offers_.find(id);
             const auto record = load_record(store_, record_kind::server_channel, id);
-            if (o == offers_.end() || o->second.pays.vsize == 0 || !record) return;
+            if (o == offers_.end() || o->second.pays.alone.vsize == 0 || !record) return;
             const satoshi most{share_of(record->paid(), settings_.fees, settings_.fees.last_share).value -
-                               o->second.pays.fee.value};
+                               o->second.pays.alone.fee.value};
             const auto child = wallet_.pay_for(
-                {o->second.payout, o->second.value, o->second.script.view(), o->second.pays, rate, most},
+                {o->second.payout, o->second.value, o->second.script.view(), o->second.pays.with_ancestors, rate, most},
                 list_.memory());
             if (!child) return list_.report_now_and_then(id, child.error());
             o->second.child = rate;
@@ -345,14 +375,17 @@ private:
             if (!o.script.assign(out.script_pubkey)) return;
         }
         o.payout = {a.id, static_cast<std::uint32_t>(tx->output_count() - 1)};
-        o.pays = a.with_ancestors;
-        if (const auto rate = rate_of(*tx, *record); o.pays.vsize == 0 && rate) {
+        o.underpaid = false;
+        o.pays = {a.alone, a.with_ancestors};
+        if (const auto rate = rate_of(*tx, *record); o.pays.with_ancestors.vsize == 0 && rate) {
             const auto vsize = static_cast<std::int64_t>(tx->vsize());
-            o.pays = {satoshi{rate->sat_per_kvb * vsize / 1'000}, vsize};
+            o.pays.alone = o.pays.with_ancestors = {satoshi{rate->sat_per_kvb * vsize / 1'000}, vsize};
         }
-        if (!instead && o.is_fixed && o.wanted > o.child) pay_for(id, std::exchange(o.wanted, {}));
+        if (!instead && o.stands(list_.round()) && o.wanted > o.child) pay_for(id, std::exchange(o.wanted, {}));
         if (!instead) return;
         o.is_fixed = false;
+        o.outbid = -1;
+        o.child = {};
         channel_record next = *record;
         next.stage = channel_stage::settling;
         next.closing = a.id;
@@ -368,7 +401,7 @@ private:
         // A contract first: it may be what ended another channel.
         if (list_.index().find(a.id) != nullptr) {
             if (a.outcome == broadcast_outcome::accepted && a.with_ancestors.vsize > 0)
-                contracts_[a.id] = a.with_ancestors;
+                contracts_[a.id] = {a.alone, a.with_ancestors};
             if (list_.apply(a.id, happened::contract_answered{a.outcome, list_.height()}).stop_if_open)
                 list_.stop_if_open(a.id);
             return;
@@ -379,16 +412,34 @@ private:
         const auto o = offers_.find(channel);
         const bool instead = o != offers_.end() && !o->second.tx.empty() && o->second.id == a.id;
         if (a.outcome == broadcast_outcome::accepted) on_taken(channel, a, instead);
-        if (list_.apply(channel, happened::closing_answered{a.outcome}).tell) tell_settled(channel, a.id);
+        if (list_.apply(channel, happened::closing_answered{a.outcome, list_.height()}).tell)
+            tell_settled(channel, a.id);
         if (a.outcome != broadcast_outcome::refused || ended->second.state.ended()) return;
-        if (instead) o->second.tx.clear();
-        if (a.for_fee != fee_refusal::none) return raise(channel);
+        if (instead) {
+            o->second.tx.clear();
+            keep_coins(channel);
+        }
+        if (a.for_fee == fee_refusal::underpaid) {
+            offers_[channel].underpaid = true;
+            return raise(channel);
+        }
+        const happened::look look = list_.look();
+        // By the refund; before the expiry only by a settlement of this side, or what hangs on it.
+        if (a.for_fee == fee_refusal::outbid && look.median_time > ended->second.state.expiry) return raise(channel);
         if (o == offers_.end()) return;
-        // Perhaps nodes have the stored one, and keep it: then a child pays.  Or they have the client's refund.
-        o->second.is_fixed = instead;
+        // Perhaps nodes have the stored one, and keep it: then a child pays.
+        o->second.is_fixed = instead && a.for_fee == fee_refusal::none;
         if (!instead) return;
+        o->second.outbid = look.round;
         o->second.wanted = fee_rate{ended->second.state.built_rate};
-        offer_settlement(channel, list_.look(), false);
+        offer_settlement(channel, look, false);
+    }
+
+    /// Of the stored settlement, which nodes may have: the wallet has let them go for the one that was to take its place.
+    void keep_coins(const txid& channel) {
+        if constexpr (requires { wallet_.reserve_inputs_of(bytes_view{}); })
+            if (const auto stored = store_.get({record_kind::server_settlement, channel}, list_.memory()))
+                (void)wallet_.reserve_inputs_of(stored->bytes);
     }
 
     void tell_settled(const txid& channel, const txid& closing) {
@@ -423,8 +474,8 @@ private:
     server_settings settings_;
     fee_estimate fees_{min_relay_fee_rate, {}, {}};
     detail::by_channel<offer> offers_;
-    detail::by_channel<package> contracts_;  // that are in no block: what they pay
-    std::int32_t pruned_at_ = 0;             // [blocks] height at which those in blocks were left out
+    detail::by_channel<detail::mempool_entry> contracts_;  // that are in no block
+    std::int32_t pruned_at_ = 0;                           // [blocks] height at which those in blocks were left out
     std::int64_t recheck_;
     std::int32_t rechecked_round_ = watched::never;
     unix_time rechecked_{};

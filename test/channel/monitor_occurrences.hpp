@@ -38,6 +38,7 @@ inline const std::vector<std::vector<std::string_view>>& event_vocabulary() {
         {"passed_to_94", "passed_to_95", "passed_from_95", "passed_from_96"},
         {"from_90", "from_91", "from_95", "from_96"},
         {"is_accepted", "is_refused", "is_unreachable"},
+        {"for_its_fee", "for_something_else"},
         {"early", "clock_at_deadline", "chain_at_deadline", "at_expiry", "past_expiry", "clock_past_week", "past_week"},
         {"nothing_seen", "seen_95", "seen_96", "seen_193", "buried"},
         {"behind", "caught_up"},
@@ -147,7 +148,12 @@ inline const std::vector<occurrence>& occurrences() {
                                           std::pair{"is_refused", broadcast_outcome::refused},
                                           std::pair{"is_unreachable", broadcast_outcome::unreachable}}) {
             out.push_back({"contract_answered", words{is}, happened::contract_answered{outcome, other_height}});
-            out.push_back({"closing_answered", words{is}, happened::closing_answered{outcome}});
+            if (outcome != broadcast_outcome::refused)
+                out.push_back({"closing_answered", words{is}, happened::closing_answered{outcome, other_height}});
+            else
+                for (const bool underpaid : {false, true})
+                    out.push_back({"closing_answered", words{is, underpaid ? "for_its_fee" : "for_something_else"},
+                                   happened::closing_answered{outcome, other_height, underpaid}});
         }
 
         out.push_back({"fees_rose", {}, happened::fees_rose{}});
@@ -210,12 +216,12 @@ inline const std::vector<occurrence>& occurrences() {
         {"coins_spent", {written, accepted, closed_by}},
         {"passed_blocks", {written, closed_by, recorded}},
         {"disconnected_blocks", {written, offered, recorded}},
-        {"node_returned", {offered}},
+        {"node_returned", {accepted, offered}},
         {"contract_answered", {written, asked, accepted, refused, overdue, offered}},
-        {"closing_answered", {closing_refused, told, offered}},
+        {"closing_answered", {closing_refused, told, offered, built_at, built_rate}},
         {"record_written", {written}},
         {"settlement_built", {closing_refused, offered, asked_over, built_at, built_rate}},
-        {"closing_offered", {told, offered, closed_by, built_at, built_rate}},
+        {"closing_offered", {told, offered, closed_by, built_rate}},
         {"fees_rose", {told, offered}},
         {"contract_offered", {asked, offered}},
         {"connection_asked", {asked_over}},

@@ -270,6 +270,14 @@ const std::vector<group> table{
         {"server settling is_accepted told", "", "closing_fine"},
         {"server settling is_refused", "", "closing_refused"},
     }},
+    {"closing_answered", "patience", {
+        {"server"},
+        {"client is_unreachable"},
+        {"client is_accepted not_built", "", "taken_at_99"},
+        {"client is_accepted built_long_ago built_lately"},
+        {"client is_refused for_its_fee"},
+        {"client is_refused for_something_else", "", "not_built rate_unknown"},
+    }},
 
     // ---- looks
     {"look", "record", {
@@ -385,11 +393,6 @@ const std::vector<group> table{
     {"closing_offered", "fee", {
         {"fee_1999", "", "rate_of_day"},
         {"fee_unread"},
-    }},
-    {"closing_offered", "first", {
-        {"server"},
-        {"client not_built", "", "built_now"},
-        {"client built_long_ago built_lately"},
     }},
     {"fees_rose", "", {
         {"!unended"},

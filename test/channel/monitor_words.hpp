@@ -80,7 +80,7 @@ inline const std::array<dimension, dimensions>& vocabulary() {
         {2, {"in_time", "overdue"}},
         {3, {"never_offered", "offered_before", "offered_now"}},
         {3, {"not_asked_over", "asked_over_before", "asked_over_now"}},
-        {3, {"not_built", "built_long_ago", "built_lately", "built_now"}},
+        {3, {"not_built", "built_long_ago", "built_lately", "built_now", "taken_at_99"}},
         {2, {"rate_unknown", "rate_1000", "rate_1999", "rate_2000"}},
         {2, {"no_closing", "closing", "another_closing"}},
         {2, {"unrecorded", "recorded", "recorded_anew"}},
@@ -126,7 +126,7 @@ template <class T>
     w.overdue = s[overdue] == 1;
     w.offered = value_at(s[offered], {watched::never, this_round - 1, this_round});
     w.asked_over = value_at(s[asked_over], {watched::never, this_round - 1, this_round});
-    w.built_at = value_at(s[built_at], {watched::never, this_round - 6, this_round - 5, this_round});
+    w.built_at = value_at(s[built_at], {watched::never, this_round - 6, this_round - 5, this_round, other_height});
     w.built_rate = value_at(s[built_rate], {0, 1'000, 1'999, 2'000});
     w.closing = value_at(s[closed_by], {txid{}, closing, another_closing});
     w.recorded_height = value_at(s[recorded], {0, ended_at, other_height});
@@ -172,7 +172,7 @@ template <channel_role Role>
     s[overdue] = w.overdue;
     s[offered] = word_of(w.offered, {watched::never, this_round - 1, this_round});
     s[asked_over] = word_of(w.asked_over, {watched::never, this_round - 1, this_round});
-    s[built_at] = word_of(w.built_at, {watched::never, this_round - 6, this_round - 5, this_round});
+    s[built_at] = word_of(w.built_at, {watched::never, this_round - 6, this_round - 5, this_round, other_height});
     s[built_rate] = word_of(w.built_rate, {0, 1'000, 1'999, 2'000});
     s[closed_by] = word_of(w.closing, {txid{}, closing, another_closing});
     s[recorded] = word_of(w.recorded_height, {0, ended_at, other_height});

@@ -102,9 +102,14 @@ TEST_CASE("each block that passes unmined before the deadline raises a settlemen
     w.chain.set_replacement(by_fee);
     w.fees(2'000);
     const std::int64_t margin = w.server_settings.settle_margin;
+    const bool restarts = GENERATE(false, true);
     std::vector<std::int64_t> paid;
     for (std::int64_t left = margin; left >= 0; left -= 600) {
         w.set_time(w.expiry + -left);
+        if (restarts) {  // a program that is run every ten minutes
+            w.start();
+            w.fees(2'000);
+        }
         w.empty_block();
         paid.push_back(w.pays());
         CHECK(w.stored_settlement() == *w.chain.spender_in_mempool(w.contract));
@@ -138,6 +143,78 @@ TEST_CASE("a settlement that comes late outbids the refund that stands in the me
         w.empty_block();
         CHECK(w.in_mempool() == "settlement");
     }
+}
+
+TEST_CASE("a settlement is settled again at no lower fee", "[monitor]") {
+    moving_fees w;
+    w.chain.set_replacement(by_fee);
+    w.fees(40'000);
+    REQUIRE(w.server_side->settle(w.id));
+    w.tick();
+    const txid first = w.stored_settlement();
+    w.fees(5'000);
+    if (GENERATE(false, true)) w.chain.forget(first);
+    for (int i = 0; i < 3; ++i) {
+        REQUIRE(w.server_side->settle(w.id));
+        w.catch_up();
+        CHECK(w.stored_settlement() == first);
+        CHECK(w.chain.spender_in_mempool(w.contract) == first);
+    }
+}
+
+TEST_CASE("a settlement that is outbid before the expiry is raised by its deadline, and not by who outbids it",
+          "[monitor]") {
+    moving_fees w;
+    w.chain.set_replacement(by_fee);
+    w.fees(1'000);
+    REQUIRE(w.server_side->settle(w.id));
+    w.tick();
+    w.fees(40'000);
+    w.payee_view.refuse_next("insufficient fee, rejecting replacement");  // a client's child of its change
+    w.payee_view.refuse_next("insufficient fee, rejecting replacement");
+    w.tick();
+    check_rate(w.pays(), 1'000);
+    w.payee_view = chain_follower(w.chain, w.chain.height() + 1);
+    w.empty_block();
+    check_rate(w.pays(), 40'000);
+}
+
+TEST_CASE("a floor above the budget is waited for, and costs nothing when it has fallen", "[monitor]") {
+    moving_fees w;
+    w.chain.set_floor(fee_rate{1'000'000});
+    w.fees(2'000, 1'000'000);
+    REQUIRE(w.server_side->settle(w.id));
+    w.tick();
+    CHECK(w.in_mempool() == "nothing");
+    CHECK(w.payee_told.last(event_kind::error).problem.code == errc::insufficient_funds);
+    w.empty_block();
+    w.chain.set_floor({});
+    w.fees(2'000);
+    w.empty_block();
+    check_rate(w.pays(), 2'000);
+    CHECK(w.stored_settlement() == *w.chain.spender_in_mempool(w.contract));
+}
+
+TEST_CASE("a settlement pays for what its contract hangs on when it is urgent, and not before", "[monitor]") {
+    moving_fees w(false);
+    w.chain.set_replacement(by_fee);
+    w.fees(20'000);
+    w.server_side->on_chain(broadcast_answer{
+        w.id, broadcast_outcome::accepted, {}, fee_refusal::none, {satoshi{90'000}, 90'000}, {satoshi{300}, 300}});
+    const auto fee = [&] { return w.chain.alone(*w.chain.spender_in_mempool(w.contract)).fee.value; };
+    REQUIRE(w.server_side->settle(w.id));
+    w.catch_up();
+    CHECK(fee() < 15'000);
+    CHECK(fee() > 10'000);  // for itself and for the contract
+    w.server_side->tick(w.clock.now());
+    w.set_time(w.expiry + -6'000);
+    w.chain.mine(1, p2pkh_script({}).view(), memory_chain::contents::nothing);
+    w.catch_up();
+    w.server_side->on_chain(broadcast_answer{
+        w.id, broadcast_outcome::accepted, {}, fee_refusal::none, {satoshi{90'000}, 90'000}, {satoshi{300}, 300}});
+    w.server_side->tick(w.clock.now());
+    w.catch_up();
+    CHECK(fee() > 24'000);
 }
 
 TEST_CASE("what the budget does not bear is told, and leaves at what it bears", "[monitor]") {
@@ -208,6 +285,11 @@ TEST_CASE("a child pays for a settlement whose place nothing takes", "[monitor]"
     w.chain.mine(1, p2pkh_script({}).view(), memory_chain::contents::nothing);
     catch_up();
     CHECK(w.chain.spender_in_mempool({settlement, 1}) == child);
+    // A node that has forgotten it is given it again.
+    w.chain.forget(*child);
+    w.chain.mine(1, p2pkh_script({}).view(), memory_chain::contents::nothing);
+    catch_up();
+    CHECK(w.chain.spender_in_mempool({settlement, 1}) == child);
     w.mine();
     catch_up();
     CHECK(w.payee_told.last(event_kind::confirmed).closing == settlement);
@@ -268,6 +350,61 @@ TEST_CASE("a refund whose fee the market never takes is worth more with each blo
     }
     CHECK(last > 50'000);
     CHECK(last <= 500'000LL * 1'000 / 200);  // half of the channel
+}
+
+TEST_CASE("a refund does not climb over a settlement, however long it waits", "[monitor]") {
+    moving_fees w;
+    w.chain.set_replacement(by_fee);
+    w.fees(2'000);
+    REQUIRE(w.server_side->settle(w.id));
+    w.catch_up();
+    w.set_time(w.expiry + 1);
+    for (int i = 0; i < 60; ++i) {
+        w.chain.mine(1, p2pkh_script({}).view(), memory_chain::contents::nothing);
+        w.catch_up();
+        w.client_side->tick(w.clock.now());
+        w.catch_up();
+        REQUIRE(w.in_mempool() == "settlement");
+    }
+    check_rate(w.pays(), 2'000);
+}
+
+TEST_CASE("a refund whose contract is gone is at the market's fee when that is back", "[monitor]") {
+    moving_fees w(false);
+    w.chain.set_replacement(by_fee);
+    w.fees(2'000);
+    w.set_time(w.expiry + 1);
+    const bool refused = GENERATE(false, true);
+    for (int i = 0; i < 60; ++i) {
+        w.chain.forget(w.id);
+        if (refused) w.payer_view.refuse_next("mempool min fee not met");  // of the contract
+        w.chain.mine(1, p2pkh_script({}).view(), memory_chain::contents::nothing);
+        w.catch_up();
+        w.client_side->tick(w.clock.now());
+        w.catch_up();
+    }
+    w.chain.mine(1, p2pkh_script({}).view(), memory_chain::contents::nothing);
+    w.catch_up();
+    w.client_side->tick(w.clock.now());
+    w.catch_up();
+    REQUIRE(w.in_mempool() == "refund");
+    if (refused)
+        check_rate(w.chain.alone(*w.chain.spender_in_mempool(w.contract)).fee.value * 1'000 /
+                       w.chain.alone(*w.chain.spender_in_mempool(w.contract)).vsize,
+                   2'000);
+}
+
+TEST_CASE("time without blocks raises no refund", "[monitor]") {
+    moving_fees w;
+    w.chain.set_replacement(by_fee);
+    w.pass_expiry();
+    w.fees(2'000);
+    for (int i = 0; i < 60; ++i) {
+        w.clock.advance(601);
+        w.client_side->tick(w.clock.now());
+        w.catch_up();
+        check_rate(w.pays(), 2'000);
+    }
 }
 
 TEST_CASE("the stored refund leaves when the keys cannot be had", "[monitor]") {

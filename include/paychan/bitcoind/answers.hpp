@@ -98,13 +98,14 @@ struct fee_settings {
 
 /// Of getmempoolentry: what a transaction pays and weighs together with its unmined ancestors; zeros when the node does not
 /// say.
-[[nodiscard]] inline package read_mempool_entry(const rpc_result& answer) {
+[[nodiscard]] inline package read_mempool_entry(const rpc_result& answer, const char* fee_name, const char* size_name) {
     if (!answer) return {};
     const json& fees = member(*answer, "fees");
-    const auto text = number_text(member(fees, "ancestor"));
+    const auto text = number_text(member(fees, fee_name));
     const auto fee = text ? parse_btc(*text) : fail(errc::malformed, "");
-    const auto vsize = integer(member(*answer, "ancestorsize"));
-    if (!fee || !vsize || *vsize <= 0) return {};
+    const auto vsize = integer(member(*answer, size_name));
+    constexpr std::int64_t block = 1'000'000;  // [vbytes] what is more, is in no block
+    if (!fee || !vsize || *vsize <= 0 || *vsize > block) return {};
     return {*fee, *vsize};
 }
 

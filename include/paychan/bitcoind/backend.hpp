@@ -142,6 +142,7 @@ private:
         std::string words;
         fee_refusal for_fee = fee_refusal::none;
         package with_ancestors{};
+        package alone{};
     };
 
     // ------------------------------------------------------------------------------------------------------- looking
@@ -255,7 +256,8 @@ private:
     void tell_answers() {
         while (tell_ && !stopped_ && !answers_.empty()) {
             const answered first = answers_.front();
-            tell_all(broadcast_answer{first.id, first.outcome, first.words, first.for_fee, first.with_ancestors});
+            tell_all(broadcast_answer{first.id, first.outcome, first.words, first.for_fee, first.with_ancestors,
+                                      first.alone});
             answers_.pop_front();
         }
     }
@@ -324,7 +326,8 @@ private:
         rpc_.call("getmempoolentry", json::array({text(id)}),
                   [this, id, words = std::move(words)](rpc_result answer) mutable {
                       answers_.push_back({id, broadcast_outcome::accepted, std::move(words), fee_refusal::none,
-                                          read_mempool_entry(answer)});
+                                          read_mempool_entry(answer, "ancestor", "ancestorsize"),
+                                          read_mempool_entry(answer, "base", "vsize")});
                       tell_answers();
                   });
     }
@@ -345,7 +348,7 @@ private:
         rpc_.call("getmempoolinfo", json::array(), [this](rpc_result answer) {
             const auto floor = read_mempool_floor(answer);
             if (!floor) next_fee_ = {};  // no answer: again with the next look at the node
-            floor_ = floor.value_or(floor_);
+            floor_ = std::min(floor.value_or(floor_), settings_.fees.max);
         });
         rpc_.call("estimatesmartfee", json::array({2}), [this](rpc_result answer) {
             fee_settings none = settings_.fees;

@@ -22,8 +22,8 @@ struct fee_question {
     std::int64_t vsize = 0;        ///< [vbytes]
     std::int64_t blocks_left = 0;  ///< to its deadline; 0 or less: that has passed
     fee_rate paid{};               ///< [sat/kvB] by the last one that was offered; 0: none was
-    bool unmined = false;          ///< and a block has passed since
-    bool underpaid = false;        ///< and the network refused it for its fee
+    std::int64_t steps = 0;        ///< so many times an eighth more than the market, where no deadline says so
+    bool underpaid = false;        ///< the network refused the last one for its fee
     package parent{};              ///< unmined, that it spends: miners count what both pay, and what both weigh
 };
 
@@ -67,37 +67,42 @@ inline constexpr std::int64_t steep_blocks = 4;    // from here on towards all t
 }  // namespace detail
 
 /// What to pay now:
-///     far from the deadline       what the market asks; no more while it waits, unless the market does
-///     12 blocks before it         an eighth more with each block that passes unmined
-///      4 blocks before it         with each such block a larger part of the way to all that the budget allows
+///     the first time              what the market asks
+///     far from the deadline       the same; no more while it waits, unless the market asks for more
+///     12 blocks before it         with each block an eighth more than that
+///      4 blocks before it         with each block a larger part of the way to all that the budget allows
 ///     at it, and behind it        all of that
-///     refused for its fee         a quarter more, at once
-/// An unmined parent that pays less is made up for.  Never more than the budget, but what the network takes at least, where
-/// that leaves something of what is at stake.
+///     refused for its fee         a quarter more than it paid, at once
+/// An unmined parent that pays less is made up for.  Never more than the budget, but for the little that any node takes.
+/// It goes by what is left and not by what was done: asked again, also after a restart, it says the same.
 [[nodiscard]] constexpr fee_decision decide_fee(const fee_estimate& market, const fee_question& q,
                                                 const fee_budget& budget) {
     using detail::stepped;
+    constexpr std::int64_t sane = 1'000'000;  // [vbytes, sat/vB] what is more, nobody means
     const std::int64_t left = q.blocks_left;
     const std::int64_t end = detail::rate_of_share(q, budget, left <= 1 ? budget.last_share : budget.share);
-    const std::int64_t asked = detail::rate_within(market, left);
+    const std::int64_t asked = std::min(detail::rate_within(market, left), 1'000 * sane);
     std::int64_t rate = asked;
     if (q.parent.vsize > 0) {
-        const std::int64_t missing = asked * q.parent.vsize / 1'000 - q.parent.fee.value;
+        const std::int64_t missing = asked * std::min(q.parent.vsize, sane) / 1'000 - q.parent.fee.value;
         if (missing > 0) rate += missing * 1'000 / std::max<std::int64_t>(q.vsize, 1);
     }
-    const std::int64_t paid = q.paid.sat_per_kvb;
-    if (paid > 0 && q.unmined && left <= detail::rising_blocks) rate = std::max(rate, stepped(paid, 8));
-    if (paid > 0 && q.unmined && left <= detail::steep_blocks && end > rate) {
-        const std::int64_t steps =
-            std::min(detail::steep_blocks, detail::steep_blocks + 1 - std::max<std::int64_t>(left, 1));
-        rate += (end - rate) / (detail::steep_blocks * detail::steep_blocks) * steps * steps;
-        if (steps == detail::steep_blocks) rate = end;
+    if (q.paid.sat_per_kvb > 0) {
+        constexpr std::int64_t rising = detail::rising_blocks - detail::steep_blocks - 1;
+        std::int64_t steps = std::max(q.steps, std::clamp<std::int64_t>(detail::rising_blocks - left, 0, rising));
+        for (; steps > 0 && rate < end; --steps) rate = stepped(rate, 8);
+        if (left <= detail::steep_blocks && rate < end) {
+            const std::int64_t part = detail::steep_blocks + 1 - std::max<std::int64_t>(left, 1);  // 1 to 4
+            const std::int64_t way = part * part;
+            constexpr std::int64_t whole = detail::steep_blocks * detail::steep_blocks;
+            rate = way == whole ? end : rate + (end - rate) / whole * way;
+        }
+        if (q.underpaid) rate = std::max(rate, stepped(q.paid.sat_per_kvb, 4));
     }
-    if (paid > 0 && q.underpaid) rate = std::max(rate, stepped(paid, 4));
-    const std::int64_t floor = std::max(market.floor.sat_per_kvb, min_relay_fee_rate.sat_per_kvb);
-    const std::int64_t most =
-        detail::rate_of_share({q.at_stake, q.vsize}, {100, 100, budget.most, budget.max_rate}, 100);
-    const std::int64_t allowed = end >= floor ? end : std::min(floor, most);
+    // A floor above that may fall again; what is below this can never be had.
+    const std::int64_t relayed = std::min(min_relay_fee_rate.sat_per_kvb,
+                                          detail::rate_of_share(q, budget, std::max(budget.share, budget.last_share)));
+    const std::int64_t allowed = std::max(end, relayed);
     return {{std::min(rate, allowed)}, rate <= allowed};
 }
 

@@ -75,6 +75,8 @@ struct contract_answered {
 };
 struct closing_answered {
     broadcast_outcome outcome{};
+    std::int32_t height = 0;
+    bool underpaid = false;  ///< refused for its fee, and nodes have no other
 };
 /// Fees have risen: what is unmined may pay too little by now.
 struct fees_rose {};
@@ -373,6 +375,12 @@ struct monitor_rules {
             w.refused = a.outcome == broadcast_outcome::refused;
             if (!w.refused && !w.told) out.tell = event_kind::settled;
             w.told = w.told || !w.refused;
+        } else if (!server && a.outcome == broadcast_outcome::accepted) {
+            if (w.built_at == watched::never) w.built_at = a.height;
+        } else if (!server && !a.underpaid) {
+            // Not for its fee: a settlement or an older refund is there, or the contract is not.  More would not help.
+            w.built_at = watched::never;
+            w.built_rate = 0;
         }
         return out;
     }
@@ -463,7 +471,6 @@ struct monitor_rules {
         if (o.closing) w.closing = *o.closing;
         if (o.rate > fee_rate{}) w.built_rate = rate_number(o.rate);
         if (server) return out;
-        if (w.built_at == watched::never) w.built_at = o.round;
         if (!w.told) out.tell = event_kind::refunding;
         w.told = true;
         return out;

@@ -26,7 +26,8 @@ struct watched {
     std::int32_t offered = never;     ///< round in which what is in no block yet was given to the network last
     std::int32_t asked_over = never;  ///< server: round in which the channel's connection was asked to settle
     std::int32_t refused_at = never;  ///< server: height at which the network refused the contract first
-    std::int32_t built_at = never;    ///< round in which the settlement was built, or a refund first
+    std::int32_t built_at = never;    ///< server: round in which the settlement was built; client: [blocks] height at
+                                      ///< which the network took a refund first
     std::int32_t built_rate = 0;      ///< [sat/kvB] what the last one of these pays; 0: not known yet
     unix_time seen{};                 ///< when this process heard of the channel
 

@@ -136,6 +136,12 @@ public:
         return all;
     }
 
+    /// What it pays and weighs itself.
+    [[nodiscard]] package alone(const txid& id) const {
+        const auto e = mempool_.find(id);
+        return e == mempool_.end() ? package{} : package{e->second.fee, e->second.vsize};
+    }
+
     // ---- transactions
 
     /// Offers a transaction, as sendrawtransaction does.

@@ -11,17 +11,28 @@
 
 namespace paychan::detail {
 
+/// What a transaction in the mempool pays and weighs.
+struct mempool_entry {
+    package alone{};
+    package with_ancestors{};
+};
+
 /// What was offered for a channel that is settling, and what the network has taken.
 struct settlement_offer {
     std::vector<std::uint8_t> tx;  ///< given to the network in place of the stored one; empty: none
     txid id;                       ///< of `tx`
-    package pays{};                ///< by the one that was taken, with its ancestors; vsize 0: none was
+    mempool_entry pays{};          ///< the one that was taken; vsize 0: none was
     outpoint payout;               ///< of that one
     satoshi value{};
     script_buffer script;
-    bool is_fixed = false;  ///< nodes let nothing take its place
-    fee_rate wanted{};      ///< [sat/kvB] that was to take it
-    fee_rate child{};       ///< [sat/kvB] that it pays with its child
+    bool is_fixed = false;     ///< nodes let nothing take its place
+    bool underpaid = false;    ///< the one that was offered last was refused for its fee: nodes have none
+    std::int32_t outbid = -1;  ///< round in which one that was to take its place did not pay enough
+    fee_rate wanted{};         ///< [sat/kvB] that was to take it
+    fee_rate child{};          ///< [sat/kvB] that it pays with its child
+
+    /// Only a child can raise it, for good or in this round.
+    [[nodiscard]] bool stands(std::int32_t round) const { return is_fixed || outbid == round; }
 };
 
 /// Of few channels only.

@@ -89,12 +89,12 @@ mutate([=[    detail::by_channel<offer> offers_;
 mutate([=[        const fee_rate paid = pays.value_or(]=]
        [=[        const fee_rate paid = simulation::is_mutant(14) ? fees_.rate : pays.value_or(]=])
 # 15: once it has left it is never raised, whatever the network says.
-mutate([=[            if (!is_fixed && (more || anew) &&]=] [=[            if (!simulation::is_mutant(15) && !is_fixed && (more || anew) &&]=])
-mutate([=[        if (a.for_fee != fee_refusal::none) return raise(channel);]=]
-       [=[        if (a.for_fee != fee_refusal::none) {
-            if (!simulation::is_mutant(14) && !simulation::is_mutant(15)) raise(channel);
-            return;
-        }]=])
+mutate([=[            if (!stands && (more || less || anew) &&]=]
+       [=[            if (!simulation::is_mutant(15) && !stands && (more || less || anew) &&]=])
+mutate([=[        if (a.for_fee == fee_refusal::underpaid) {
+]=] [=[        if (a.for_fee != fee_refusal::none && (simulation::is_mutant(14) || simulation::is_mutant(15))) return;
+        if (a.for_fee == fee_refusal::underpaid) {
+]=])
 close_header()
 
 open_header(keeper/keeper.hpp)
