@@ -619,6 +619,36 @@ TEST_CASE("a channel whose contract nobody has seen since the start is resumed w
     CHECK(w.pays(1));
 }
 
+TEST_CASE("what may not be taken yet opens no channel, and moves nothing on one that is open", "[server]") {
+    world w(each_version());
+    const auto no = [](satoshi) -> result<void> { return fail(errc::other, "wait for a block"); };
+    w.payee.events.may = no;
+    REQUIRE(w.open());
+    CHECK(error_text(w.payee.transport.sent) == "OTHER: wait for a block");
+    CHECK(w.s->phase() == server_phase::ended);
+    const txid id = w.s->record().terms.contract.id;
+    CHECK(w.chain.in_mempool(id));
+    const auto stored = [&] { return load_record(w.payee.disk, record_kind::server_channel, id).value(); };
+    CHECK(stored().stage == channel_stage::contract_stored);
+    CHECK(w.payee.events.count(event_kind::opened) == 0);
+
+    w.payee.events.may = [&](satoshi total) { return total > satoshi{1'500} ? no(total) : result<void>{}; };
+    w.reconnect();
+    REQUIRE(w.open(satoshi{0}));
+    CHECK(w.s->phase() == server_phase::open);
+    CHECK(w.pays(500));
+    outcome o;
+    REQUIRE(w.pay(satoshi{1}, o));
+    CHECK_FALSE(o.told);
+    CHECK(error_text(w.payee.transport.sent) == "OTHER: wait for a block");
+    CHECK(stored().paid() == satoshi{1'500});
+
+    w.payee.events.may = {};
+    w.reconnect();
+    REQUIRE(w.open(satoshi{0}));
+    CHECK(w.pays(1));
+}
+
 TEST_CASE("an unreachable node, an acceptance or another contract's refusal changes nothing in an open channel",
           "[server]") {
     open_server w;

@@ -179,6 +179,14 @@ int main(int argc, char** argv) {
                 "Of those so many from one address (of IPv6: from the same first 64 bits); 0: no limit, for clients "
                 "that come\nthrough a proxy, Tor or a shared address")
         ->check(CLI::Range(0, 1'000'000));
+    add_default(serve, "--min-confirmations", o.min_confirmations, "N",
+                "[blocks] that hold a channel's contract before payments are taken on it; 0: a mempool will do. Its "
+                "client\nis told to come again")
+        ->check(CLI::Range(0, 100));
+    add(serve, "--max-unconfirmed", o.max_unconfirmed, "SAT",
+        "[satoshi] paid on all contracts together that are in no block: what clients who double-spend them can take\n"
+        "(default: no limit)")
+        ->check(CLI::Range(std::int64_t{0}, paychan::max_money.value));
     add(serve, "--settle-after", o.settle_after, "N",
         "Settle a channel after its Nth payment since this start (the first payment, in the contract, does not "
         "count);\nits client is sent the settlement")

@@ -37,6 +37,8 @@ struct options {
     std::string versions = "1,2";        ///< of the protocol that new channels may have
     std::string ack_info;                ///< hex, sent with every ack
     std::size_t max_connections = 1'000;
+    std::int32_t min_confirmations = 0;
+    std::optional<std::int64_t> max_unconfirmed;
     std::size_t max_per_address = 100;  ///< 0: no limit
     std::uint64_t settle_after = 0;     ///< payments, after which a channel is settled; 0: when it must be
 

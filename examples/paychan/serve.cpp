@@ -100,6 +100,8 @@ int run_serve(const options& o, report& out) {
             .passes_pruned = true,
             .brings_home = true});
     settings.fees = n.budget();
+    settings.min_confirmations = o.min_confirmations;
+    if (o.max_unconfirmed) settings.max_unconfirmed = satoshi{*o.max_unconfirmed};
     serve_events events{out, n.store(), ack_info};
     payee side(schemes{}, n.store(), n.keys(), n.wallet(), n, n.clock(), events, settings, n.keeping());
     settle_after settling(o.settle_after, side, n.store());

@@ -49,7 +49,8 @@ private:
 /// without it all are acked.  The first payment, in PROVIDE_CONTRACT, and one that a client repeats are not asked about:
 /// when a channel opens, its total tells what is paid, also by a payment that a crash kept from being told.
 /// Where it has `bool is_backed(const txid&)`, a channel is only resumed when that, or the network once more, says that its
-/// contract is in a block or in a mempool.
+/// contract is in a block or in a mempool.  Where it has `result<void> may_take(const txid&, satoshi total)`, that is asked
+/// before a channel opens or a payment on it is stored; its error ends the connection.  A server_monitor answers both.
 /// FrameCapacity  [bytes] the longest frame it sends, and the longest contract it can broadcast again from its store
 template <class Contracts, class TransportPolicy, class ClockPolicy, class KeyPolicy, class StorePolicy,
           class WalletPolicy, class BroadcastPolicy, class CodecPolicy, class Events,
@@ -95,7 +96,7 @@ public:
             pending_ = fail(detail::decode_error(m.error()));
             return {};
         }
-        return prepare(step<Contracts>(next_, environment(), *m));
+        return prepare(allowed(step<Contracts>(next_, environment(), *m)));
     }
 
     /// Carries out what take() computed.  written  the outcome of writing its batch; on a failure nothing leaves but an
@@ -111,7 +112,8 @@ public:
         const bool is_contract = id == channel_.record.terms.contract.id;
         if (is_contract && view_.downloading && outcome == broadcast_outcome::accepted) return;
         next_ = channel_;
-        const auto batch = prepare(paychan::on_broadcast(next_, settings_, view_.later(clock_.now()), id, outcome));
+        const auto batch =
+            prepare(allowed(paychan::on_broadcast(next_, settings_, view_.later(clock_.now()), id, outcome)));
         if (carry_out(put_all(store_, batch))) follow_up();
     }
 
@@ -226,6 +228,20 @@ private:
     void on_node_returned() {
         next_ = channel_;
         if (run(paychan::on_node_returned(next_))) rebroadcast();
+    }
+
+    /// A payment is worth nothing before the network keeps the contract: whoever follows it may say no.
+    [[nodiscard]] result<effects> allowed(result<effects> wanted) {
+        if constexpr (requires { events_.may_take(txid{}, satoshi{}); }) {
+            const server_phase before = channel_.session.phase;
+            const server_phase after = next_.session.phase;
+            const bool opens = before == server_phase::broadcasting && after == server_phase::open;
+            const bool pays = before == server_phase::open && after == server_phase::answering;
+            if (wanted && (opens || pays))
+                if (const auto may = events_.may_take(next_.record.terms.contract.id, next_.record.paid()); !may)
+                    return fail(may.error());
+        }
+        return wanted;
     }
 
     /// Encodes the frames and lists the records of what a step computed on next_.

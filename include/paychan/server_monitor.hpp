@@ -3,6 +3,7 @@
 
 #include "paychan/channel/server_step.hpp"
 #include "paychan/monitor/offers.hpp"
+#include "paychan/monitor/unconfirmed_credit.hpp"
 #include "paychan/monitor/watch_list.hpp"
 
 namespace paychan {
@@ -33,6 +34,7 @@ public:
           broadcaster_(broadcaster),
           events_(events),
           settings_(settings),
+          credit_(settings.max_unconfirmed),
           recheck_(monitor.recheck) {}
     server_monitor(const server_monitor&) = delete;
     server_monitor& operator=(const server_monitor&) = delete;
@@ -95,6 +97,27 @@ public:
         const auto* const e = list_.index().find(id);
         return e != nullptr && (e->second.state.contract_height != 0 || e->second.state.backed);
     }
+    /// Whether `total` may be paid on a channel now, as the settings say: it counts then.
+    /// Fails  other (wait for a block).
+    [[nodiscard]] result<void> may_take(const txid& id, satoshi total) {
+        const bool any = settings_.max_unconfirmed >= max_money;
+        if (settings_.min_confirmations <= 0 && any) return {};
+        const auto* const e = list_.index().find(id);
+        const std::int32_t mined = e == nullptr ? 0 : e->second.state.contract_height;
+        const std::int32_t confirmations = mined == 0 ? 0 : list_.height() - mined + 1;
+        if (confirmations < settings_.min_confirmations)
+            return fail(errc::other,
+                        "the contract has too few confirmations for this server to take payments: resume the channel "
+                        "after the next block");
+        if (mined != 0 || any) return {};
+        count_unconfirmed();
+        if (credit_.take(id, total)) return {};
+        return fail(errc::other,
+                    "this server takes no more payments on contracts that are in no block: resume the channel after "
+                    "the next block");
+    }
+    /// [satoshi] paid on contracts that are in no block; 0 where max_unconfirmed is not set.
+    [[nodiscard]] satoshi unconfirmed() const { return credit_.sum(); }
     [[nodiscard]] std::size_t size() const { return list_.index().size(); }
     /// How many channels have no end in any block yet.
     [[nodiscard]] std::size_t unended() const { return list_.index().unended(); }
@@ -203,6 +226,15 @@ private:
         if (is_new || !list_.index().has_caught_up()) return;
         for (const txid& id : list_.index().unmined())
             if (list_.index().find(id)->second.state.stage == channel_stage::open) offer_contract(id);
+    }
+
+    /// Once: what was paid before this process began.
+    void count_unconfirmed() {
+        if (std::exchange(counted_, true)) return;
+        for (const txid& id : list_.index().unmined())
+            if (const auto record = load_record(store_, record_kind::server_channel, id))
+                if (record->stage == channel_stage::open || record->stage == channel_stage::unbacked)
+                    credit_.count(id, record->paid());
     }
 
     void offer_contract(const txid& id) {
@@ -459,10 +491,12 @@ private:
         });
         // Contracts that a block holds need nothing more.
         if (std::exchange(pruned_at_, list_.height()) == list_.height()) return;
-        std::erase_if(contracts_, [this](const auto& c) {
-            const auto* const e = list_.index().find(c.first);
-            return e == nullptr || e->second.state.contract_height != 0;
-        });
+        const auto is_done = [this](const txid& id) {
+            const auto* const e = list_.index().find(id);
+            return e == nullptr || e->second.state.ended() || e->second.state.contract_height != 0;
+        };
+        std::erase_if(contracts_, [&](const auto& c) { return is_done(c.first); });
+        credit_.forget_if(is_done);
     }
 
     detail::watch_list<role, StorePolicy, Events> list_;
@@ -475,7 +509,9 @@ private:
     fee_estimate fees_{min_relay_fee_rate, {}, {}};
     detail::by_channel<offer> offers_;
     detail::by_channel<detail::mempool_entry> contracts_;  // that are in no block
-    std::int32_t pruned_at_ = 0;                           // [blocks] height at which those in blocks were left out
+    detail::unconfirmed_credit credit_;
+    bool counted_ = false;
+    std::int32_t pruned_at_ = 0;  // [blocks] height at which those in blocks were left out
     std::int64_t recheck_;
     std::int32_t rechecked_round_ = watched::never;
     unix_time rechecked_{};

@@ -25,7 +25,11 @@ struct asked_events : event_log {
     std::vector<paychan::satoshi> asked;  // the totals of the payments that it was asked about
 
     bool backed = true;  // what the network is known to have
+    std::function<paychan::result<void>(paychan::satoshi)> may;
 
+    paychan::result<void> may_take(const paychan::txid&, paychan::satoshi total) {
+        return may ? may(total) : paychan::result<void>{};
+    }
     [[nodiscard]] bool is_backed(const paychan::txid&) const { return backed; }
     paychan::payment_answer on_payment(const paychan::event& e) {
         asked.push_back(e.total);

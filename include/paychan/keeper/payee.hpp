@@ -77,6 +77,9 @@ public:
 
     [[nodiscard]] bool is_mined(const txid& channel) const { return monitor_.is_mined(channel); }
     [[nodiscard]] bool is_backed(const txid& channel) const { return monitor_.is_backed(channel); }
+    [[nodiscard]] result<void> may_take(const txid& channel, satoshi total) {
+        return monitor_.may_take(channel, total);
+    }
     [[nodiscard]] bool is_attached(const txid& channel) { return is_attached_ && is_attached_(channel); }
     bool settle_attached(const txid& channel) { return settle_attached_ && settle_attached_(channel); }
 
