@@ -49,6 +49,7 @@ void report_event(report& out, const event& e, std::int32_t protocol, const std:
         case event_kind::double_spent:
             o.update({{"txid", text_of(e.closing)}, {"lost", e.total.value}, {"explanation", e.problem.text}});
             break;
+        case event_kind::lost: o.update({{"txid", text_of(e.closing)}, {"lost", e.total.value}}); break;
         case event_kind::clock_wrong:
             o.update({{"clock", e.clock.seconds}, {"chain_time", e.chain_time.seconds}});
             break;

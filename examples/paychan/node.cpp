@@ -215,6 +215,7 @@ void node::on_problem(std::string_view what, const txid& channel, const error& e
     if (what == "network") line = there + "; --network is taken at its word";
     if (what == "transaction") line = "a transaction of channel " + text_of(channel) + " in the store cannot be read";
     if (what == "wallet" || what == "position") line = there + "; blocks are read from the birthday on";
+    if (what == "clock") line = std::string(e.text);
     if (what == "keys") line = "the store's key counter: " + std::string(e.text);
     if (what == "birthday" && e.code == errc::store_failed)
         line = "--birthday is not stored yet, and is needed again until it is: " + there;

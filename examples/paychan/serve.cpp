@@ -59,6 +59,7 @@ struct serve_events {
 
 private:
     [[nodiscard]] channel_stage stage_of(const txid& channel) {
+        if (channel == txid{}) return channel_stage::none;  // most strangers name none
         const auto record = load_record(store, record_kind::server_channel, channel);
         return record ? record->stage : channel_stage::none;
     }

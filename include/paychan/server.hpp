@@ -226,8 +226,9 @@ private:
     }
 
     void on_node_returned() {
+        constexpr bool is_remembered = requires { events_.is_backed(txid{}); };
         next_ = channel_;
-        if (run(paychan::on_node_returned(next_))) rebroadcast();
+        if (run(paychan::on_node_returned(next_, !is_remembered))) rebroadcast();
     }
 
     /// A payment is worth nothing before the network keeps the contract: whoever follows it may say no.

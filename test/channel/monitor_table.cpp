@@ -238,13 +238,6 @@ const std::vector<group> table{
         {"unended !backed"},
         {"unended backed", "", "accepted"},
     }},
-    {"node_returned", "payments", {
-        {"client"},
-        {"server !open"},
-        {"server open !unended"},
-        {"server open unended mined"},
-        {"server open unended unmined", "stop_if_open"},
-    }},
     {"contract_answered", "offer", {
         {"is_unreachable", "", "never_offered"},
         {"is_accepted is_refused"},

@@ -607,21 +607,24 @@ TEST_CASE("the server takes no payment after its node was away, until that has t
         server_channel next = talk.at(phase);
         const std::uint64_t version = next.record.version;
         if (!is_open(phase)) {
-            CHECK(in_brief(on_node_returned(next), next) == name_of(phase));
+            CHECK(in_brief(on_node_returned(next, true), next) == name_of(phase));
             continue;
         }
         server_channel unproven = next;
         unproven.session.proven = false;
-        CHECK(in_brief(on_node_returned(unproven), unproven) == name_of(phase));
+        CHECK(in_brief(on_node_returned(unproven, true), unproven) == name_of(phase));
         CHECK(is_in_doubt(unproven));
         CHECK(hears(unproven, broadcast_outcome::accepted) == name_of(phase));
         CHECK_FALSE(is_in_doubt(unproven));
         CHECK(unproven.record.version == version);
-        CHECK(in_brief(on_node_returned(next), next) == std::string(name_of(phase)) + "; persist channel");
+        server_channel remembered = next;
+        CHECK(in_brief(on_node_returned(remembered, false), remembered) == name_of(phase));
+        CHECK(is_in_doubt(remembered));
+        CHECK(in_brief(on_node_returned(next, true), next) == std::string(name_of(phase)) + "; persist channel");
         CHECK(next.record.stage == channel_stage::unbacked);
         CHECK(next.record.version == version + 1);
         CHECK(is_in_doubt(next));
-        CHECK(in_brief(on_node_returned(next), next) == name_of(phase));  // once
+        CHECK(in_brief(on_node_returned(next, true), next) == name_of(phase));  // once
         CHECK(hears(next, broadcast_outcome::unreachable) == name_of(phase));
         server_channel refused = next;
         CHECK(hears(refused, broadcast_outcome::refused) == "ended; persist channel; send ERROR; close; tell error");

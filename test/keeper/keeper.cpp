@@ -1055,6 +1055,25 @@ TEST_CASE("keys of stored channels are counted as given out, should the counter 
     CHECK(keys.public_key(highest));
 }
 
+TEST_CASE("a clock hours ahead of the newest block is told, but not on regtest", "[keeper]") {
+    const network net = GENERATE(network::signet, network::regtest);
+    scene w(false);
+    process p(w, born_at(0));
+    REQUIRE(p.k.open(net));
+    p.hear();
+    p.live();
+    CHECK_FALSE(p.has_problem("clock"));
+    w.clock.advance(3 * 3'600 + 1);
+    p.second();
+    CHECK(p.has_problem("clock") == (net == network::signet));
+    w.set_time(w.clock.now());
+    w.mine(11);
+    p.live();
+    p.problems.clear();
+    p.live();
+    CHECK_FALSE(p.has_problem("clock"));
+}
+
 TEST_CASE("a clock that is set by days stops nothing", "[keeper]") {
     const std::int64_t by = GENERATE(-1'000'000, -86'400, -3, 86'400, 1'000'000);
     CAPTURE(by);

@@ -103,6 +103,8 @@ TEST_CASE("a refund is broadcast with each block until it is mined, and told onc
     w.mine();
     w.catch_up();
     CHECK(w.payer_told.names() == "refunding confirmed");
+    CHECK(w.payee_told.names() == "confirmed lost");
+    CHECK(w.payee_told.last(event_kind::lost).total == satoshi{50'000});
     w.client_side->tick(w.clock.now());
     CHECK(w.payer_told.names() == "refunding confirmed");
     CHECK(w.chain.mempool_size() == 0);

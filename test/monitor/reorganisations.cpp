@@ -52,7 +52,7 @@ TEST_CASE("a refund that a reorganisation takes out of the chain is raced by the
     w.client_side->tick(w.clock.now());
     w.mine();
     w.catch_up();
-    REQUIRE(w.payee_told.names() == "confirmed");
+    REQUIRE(w.payee_told.names() == "confirmed lost");
     CHECK(w.server_record().stage == channel_stage::settling);
     REQUIRE(w.server_side->settle(w.id).error().code == errc::wrong_state);
     const txid refund = w.server_record().closing;

@@ -48,8 +48,9 @@ TEST_CASE("what a node has forgotten is broadcast again as soon as it is back, w
         CHECK(w.server_record().stage == channel_stage::open);
         w.payee_view.restart_node();
         w.catch_up();
-        CHECK(w.server_record().stage == channel_stage::unbacked);
+        CHECK_FALSE(w.server_side->is_backed(w.id));
         w.tick();
+        CHECK(w.server_side->is_backed(w.id));
         CHECK(w.chain.in_mempool(w.id));
         w.set_time(w.expiry + -7'000);  // it has the contract: what was paid is collected as ever
         w.tick();

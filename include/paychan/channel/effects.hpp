@@ -22,6 +22,8 @@ enum class event_kind : std::uint8_t {
     buried,  ///< that block is so deep, or the contract missing so long, or so many such, that the records were deleted
     double_spent,  ///< another transaction, in a block, has spent the contract's coins: payments on it are worth nothing
                    ///< while that stays; closing = its txid, data = the transaction; total = what is lost
+    lost,  ///< server: after `confirmed`, when that is the client's refund; closing = its txid, total = what was paid and is
+           ///< lost while it stays
     clock_wrong,  ///< this machine's `clock` is behind the chain's `chain_time`: no channel is opened until it is right
 };
 
@@ -38,6 +40,7 @@ enum class event_kind : std::uint8_t {
         case event_kind::confirmed: return "confirmed";
         case event_kind::buried: return "buried";
         case event_kind::double_spent: return "double_spent";
+        case event_kind::lost: return "lost";
         case event_kind::clock_wrong: return "clock_wrong";
     }
     return "unknown";

@@ -169,8 +169,7 @@ struct due {
 //  server, open, unmined  | another round            | offer the contract                             |
 //  server, unopened       | another round            | offer the contract, until it is answered       |
 //  server, unmined        | contract refused         | stop payments, if open                         | refused
-//  not ended              | its node returned        | offer all that is in no block, at the next look|
-//  server, open, unmined  | its node returned        | stop payments, if open, until it is accepted   | unbacked
+//  not ended              | its node returned        | offer all that is in no block, at the next look| not backed
 //  server, settling       | settlement accepted      | tell settled, once                             |
 //  server, refused        | six blocks later         | forget, if it never opened                     | gone
 //  server, unbegun        | a week after the expiry  | forget                                         | gone
@@ -339,12 +338,10 @@ struct monitor_rules {
 
     /// What is in no block is given to the node again, and until it has a contract no payment is taken on it.
     duties operator()(const node_returned&) const {
-        duties out;
-        if (w.ended()) return out;
+        if (w.ended()) return {};
         w.offered = watched::never;
         w.backed = false;
-        out.stop_if_open = server && w.stage == channel_stage::open && w.contract_height == 0;
-        return out;
+        return {};
     }
 
     duties operator()(const happened::contract_answered& a) const {

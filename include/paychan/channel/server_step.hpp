@@ -563,12 +563,13 @@ template <class Contracts, class Env>
 }
 
 /// The server's node was away and may have forgotten the contract.  It is to be given to it again, and until it was accepted
-/// payments are not taken, also not by a connection that resumes the channel.
-[[nodiscard]] inline effects on_node_returned(server_channel& next) {
+/// payments are not taken.
+/// stored  nobody else remembers that: it is written into the record, for a connection that resumes the channel
+[[nodiscard]] inline effects on_node_returned(server_channel& next, bool stored) {
     effects out;
     if (!is_open(next.session.phase) || next.record.stage != channel_stage::open) return out;
     next.session.in_doubt = true;
-    if (!next.session.proven) return out;  // whoever has not shown to be the client writes nothing
+    if (!stored || !next.session.proven) return out;  // whoever has not shown to be the client writes nothing
     next.record.stage = channel_stage::unbacked;
     ++next.record.version;
     out.persist.channel = true;

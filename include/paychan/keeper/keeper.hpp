@@ -48,7 +48,8 @@ struct keeper_settings {
     std::int64_t rate_patience = 10;   ///< [s] that what is due waits for the first fee estimate
     std::size_t load_at_once = 2'000;  ///< [records] read by one turn() while a store is loaded
     /// Hears of what is wrong and does not stop the rest; `what` names it: "network", "birthday", "position", "wallet",
-    /// "store", "keys", or "transaction", with its channel.  The same may be told each second.
+    /// "store", "keys", "clock" (ahead of the chain by hours), or "transaction", with its channel.  The same may be told each
+    /// second.
     std::function<void(std::string_view what, const txid& channel, const error&)> on_problem{};
 };
 
@@ -93,6 +94,7 @@ public:
     ///        that is later than the store's), not_found (no birthday is known: see keeper_settings), store_failed.
     [[nodiscard]] result<void> open(network net) {
         guard_.emplace(store_, net);
+        blocks_keep_time_ = net != network::regtest;
         if (const auto said = guard_->check(); !said) {
             if (said.error().code != errc::corrupt_record) return said;
             problem("network", said.error());
@@ -131,6 +133,7 @@ public:
             each_monitor([&](auto& m) { m.tick(now); });
         if (!loaded_) return;
         for (const record_id& id : std::exchange(unreserved_, {})) reserve(id);
+        watch_clock(now);
         if ((refresh_.is_due(now, settings_.refresh) || blind_) && refresh() && blind_) read_again();
         keep_order(now);
     }
@@ -226,6 +229,16 @@ private:
 
     void problem(std::string_view what, const error& e, const txid& channel = {}) {
         if (settings_.on_problem) settings_.on_problem(what, channel, e);
+    }
+
+    /// One is wrong, and nobody can tell which: with a clock ahead channels are settled early and open too short, behind a
+    /// chain that stands still settlements seem to wait.
+    void watch_clock(unix_time now) {
+        constexpr std::int64_t most = 3 * 3'600;  // [s] the median lags an hour, and two hours without a block are rare
+        if (blocks_keep_time_ && tip_ && !tip_->downloading && tip_->median_time + most < now)
+            problem("clock", {errc::wrong_clock,
+                              "the newest block is hours old: this machine's clock is ahead, or its node sees no new "
+                              "blocks (is it connected?)"});
     }
 
     // ---------------------------------------------------------------------------------------------- where it was left
@@ -605,6 +618,7 @@ private:
     bool stuck_ = false;
     bool caught_up_ = false;
     bool rate_known_ = false;
+    bool blocks_keep_time_ = false;
     bool look_ = false;
     bool blind_ = false;  // the store could not be asked for channels of other processes before blocks that were told
     bool unseen_ = false;

@@ -128,8 +128,7 @@ public:
             [this](const node_returned& r) {
                 std::vector<txid> all;
                 index_.for_each([&](const item& i) { all.push_back(i.first); });
-                for (const txid& id : all)
-                    if (apply(id, r).stop_if_open) stop_if_open(id);
+                for (const txid& id : all) (void)apply(id, r);
             },
             [this](const chain_tip& t) {
                 tip_height_ = t.height;
@@ -419,18 +418,21 @@ private:
             if (index_.find(id) != nullptr) (void)apply(id, happened::contract_mined{block.height});
             for (const tx_input& in : tx->inputs()) {
                 if (in.prevout.index == 0 && index_.find(in.prevout.id) != nullptr)
-                    on_spent(in.prevout.id, id, tx->bytes(), block.height);
+                    on_spent(in.prevout.id, id, *tx, block.height);
                 for (const txid& channel : index_.spending(in.prevout))
                     if (channel != id) on_coins_spent(channel, *tx, id, block.height);
             }
         }
     }
 
-    void on_spent(const txid& channel, const txid& closing, bytes_view tx, std::int32_t height) {
+    void on_spent(const txid& channel, const txid& closing, const transaction& tx, std::int32_t height) {
         (void)apply(channel, happened::contract_spent{height, closing});
         const auto record = write_end(channel);
         // Told all the same: a connection that holds the channel must not take payments on a contract that is spent.
-        tell_of_block(event_kind::confirmed, channel, record, closing, tx);
+        tell_of_block(event_kind::confirmed, channel, record, closing, tx.bytes());
+        // Only a refund has a lock time.
+        if (Role == channel_role::server && tx.lock_time() != 0 && record)
+            tell_of_block(event_kind::lost, channel, record, closing, tx.bytes());
     }
 
     /// While that block stays, the contract can be in none.
