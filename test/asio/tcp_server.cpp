@@ -1,6 +1,9 @@
 // The TCP server: the whole conversation over real sockets, commits that join, take-overs, and hostile peers.
 #include "paychan/asio/tcp_server.hpp"
 
+#include <deque>
+#include <thread>
+
 #include "support.hpp"
 
 using namespace paychan;
@@ -409,6 +412,34 @@ TEST_CASE("tcp_server ends a peer that is too slow with TIMEOUT, however many by
     REQUIRE(std::holds_alternative<wire::error_message>(m[0]));
     CHECK(std::get<wire::error_message>(m[0]).code == static_cast<std::int32_t>(errc::timeout));
     CHECK(w.server_keys.new_key() == key_id{1});  // it had not got as far as to cost a key
+}
+
+TEST_CASE("tcp_server ends a crowd whose time is up a few at a time, so that others have their turn in between",
+          "[asio][server][hostile]") {
+    tcp_server_settings settings;
+    settings.limit = 200ms;
+    constexpr std::size_t crowd = 90;
+    world w(settings);
+    std::deque<raw_peer> peers;
+    for (std::size_t i = 0; i < crowd; ++i) peers.emplace_back(w.client_io, w.server->port());
+    REQUIRE(w.run_until([&] { return w.server->connections() == crowd; }));
+    std::this_thread::sleep_for(2 * settings.limit);
+
+    // Somebody else who always has something to do: how many hear of their end between two of its turns?
+    std::size_t told = 0;
+    std::size_t most = 0;
+    const auto end = std::chrono::steady_clock::now() + 20s;
+    const std::function<void()> turn = [&] {
+        w.step_client();
+        const auto now = std::ranges::count_if(peers, [](const raw_peer& p) { return !p.received.empty(); });
+        most = std::max(most, static_cast<std::size_t>(now) - std::exchange(told, static_cast<std::size_t>(now)));
+        if (told < crowd && std::chrono::steady_clock::now() < end) net::post(w.server_io, turn);
+    };
+    net::post(w.server_io, turn);
+    REQUIRE(w.run_until([&] { return told == crowd; }));
+    CHECK(most <= 32);
+    REQUIRE(w.run_until([&] { return std::ranges::all_of(peers, &raw_peer::ended); }));
+    for (const raw_peer& peer : peers) CHECK(peer.count<wire::error_message>() == 1);
 }
 
 TEST_CASE("tcp_server lets an open channel rest, unless a limit for that is set", "[asio][server]") {

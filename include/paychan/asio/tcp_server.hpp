@@ -472,23 +472,36 @@ private:
         maintenance_timer_.expires_after(pause);
         maintenance_timer_.async_wait(alive_.guard([this](const boost::system::error_code& e) {
             if (e || stopped_) return;
-            maintain(steady::now());
-            maintain_later();
+            const auto t = steady::now();
+            const bool again = t >= rebroadcast_at_;
+            if (again) rebroadcast_at_ = t + settings_.rebroadcast;
+            maintain(t, again, 0);
         }));
     }
 
-    void maintain(steady::time_point t) {
+    /// From the connection of this number on; a part at a time, for thousands who came together also come to their limit
+    /// together, and those who pay have their turn in between.
+    void maintain(steady::time_point t, bool again, std::uint64_t from) {
+        constexpr int most_looked_at = 1'000;
+        constexpr int most_closed = 16;
         const detail::scope now(in_driver_);
-        const bool again = t >= rebroadcast_at_;
-        if (again) rebroadcast_at_ = t + settings_.rebroadcast;
-        for (auto& [id, c] : connections_) {
-            if (t >= c->deadline) {
-                c->deadline = steady::time_point::max();
-                c->driver.close({errc::timeout, "no message came in time"});
+        int looked_at = 0;
+        int closed = 0;
+        auto i = connections_.lower_bound(from);
+        for (; i != connections_.end() && looked_at < most_looked_at && closed < most_closed; ++i, ++looked_at) {
+            connection& c = *i->second;
+            if (t >= c.deadline) {
+                c.deadline = steady::time_point::max();
+                c.driver.close({errc::timeout, "no message came in time"});
+                ++closed;
             } else if (again) {
-                c->driver.rebroadcast();
+                c.driver.rebroadcast();
             }
         }
+        if (i == connections_.end()) return maintain_later();
+        net::post(acceptor_.get_executor(), alive_.guard([this, t, again, next = i->first] {
+            if (!stopped_) maintain(t, again, next);
+        }));
     }
 
     detail::lifetime alive_;
