@@ -56,6 +56,7 @@ public:
         list_.on_chain(e);
         match(
             e, [this](const broadcast_answer& a) { on_answer(a); },
+            [this](const disconnected_blocks&) { counted_ = false; },
             [this](const fee_estimate& f) {
                 fees_ = f;
                 list_.on_fees(f);
@@ -108,8 +109,10 @@ public:
         if (confirmations < settings_.min_confirmations)
             return fail(errc::other,
                         "the contract has too few confirmations for this server to take payments: resume the channel "
-                        "after the next block");
+                        "when it has more");
         if (mined != 0 || any) return {};
+        if (!list_.is_loaded())
+            return fail(errc::other, "this server has not read all its channels yet: resume the channel in a minute");
         count_unconfirmed();
         if (credit_.take(id, total)) return {};
         return fail(errc::other,
@@ -228,13 +231,12 @@ private:
             if (list_.index().find(id)->second.state.stage == channel_stage::open) offer_contract(id);
     }
 
-    /// Once: what was paid before this process began.
+    /// What was paid before this process began, or in blocks that have left the chain.
     void count_unconfirmed() {
         if (std::exchange(counted_, true)) return;
         for (const txid& id : list_.index().unmined())
             if (const auto record = load_record(store_, record_kind::server_channel, id))
-                if (record->stage == channel_stage::open || record->stage == channel_stage::unbacked)
-                    credit_.count(id, record->paid());
+                if (record->stage != channel_stage::contract_stored) credit_.count(id, record->paid());
     }
 
     void offer_contract(const txid& id) {

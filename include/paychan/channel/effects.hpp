@@ -23,7 +23,7 @@ enum class event_kind : std::uint8_t {
     double_spent,  ///< another transaction, in a block, has spent the contract's coins: payments on it are worth nothing
                    ///< while that stays; closing = its txid, data = the transaction; total = what is lost
     lost,  ///< server: after `confirmed`, when that is the client's refund; closing = its txid, total = what was paid and is
-           ///< lost while it stays
+           ///< lost while it stays; told again when that block is read again
     clock_wrong,  ///< this machine's `clock` is behind the chain's `chain_time`: no channel is opened until it is right
 };
 

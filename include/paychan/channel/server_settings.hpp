@@ -26,10 +26,11 @@ struct server_settings {
     std::int64_t max_window = 604'800;   ///< [s] 7 d
     std::int64_t settle_margin = 7'200;  ///< [s] before the expiry; from there on it settles and takes no payments
     fee_budget fees{};                   ///< what settlements may cost
-    std::int32_t min_confirmations = 0;  ///< [blocks] that hold a contract, before a payment is taken on it
-    satoshi max_unconfirmed{
-        max_money};  ///< [satoshi] paid on all contracts together that are in no block: what whoever
-                     ///< spends the same coins otherwise can take
+    /// [blocks] that hold a contract, before a payment is taken on it.  This and the next are asked of the server_monitor: see
+    /// may_take() in server.hpp.
+    std::int32_t min_confirmations = 0;
+    /// [satoshi] paid on all contracts together that are in no block: what clients who spend the same coins otherwise can take.
+    satoshi max_unconfirmed{max_money};
     unproven_close_rule unproven_close = unproven_close_rule::leaves_open;
     version_set versions = version_set::all();  ///< that a new channel may have
 };

@@ -441,12 +441,14 @@ private:
 
     /// False: channels of other processes may be unknown.
     bool refresh() {
-        result<void> done;
+        bool sees = true;
         each_monitor([&](auto& m) {
-            if (const auto looked = m.refresh(); !looked) done = looked;
+            const auto looked = m.refresh();
+            if (looked) return;
+            problem("store", looked.error());
+            sees = sees && looked.error().code != errc::store_failed;
         });
-        if (!done) problem("store", done.error());
-        return done || done.error().code != errc::store_failed;
+        return sees;
     }
 
     /// Blocks were read while channels of other processes were not known: those blocks are told once more.

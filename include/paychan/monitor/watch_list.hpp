@@ -111,6 +111,8 @@ public:
         if (e.kind == event_kind::stored) apply(e.channel, happened::driver_stored{});
     }
 
+    [[nodiscard]] bool is_loaded() const { return loading_ == loading::done; }
+
     // ------------------------------------------------------------------------------------------------------------- blocks
 
     void on_chain(const chain_event& e) {
@@ -431,8 +433,9 @@ private:
         // Told all the same: a connection that holds the channel must not take payments on a contract that is spent.
         tell_of_block(event_kind::confirmed, channel, record, closing, tx.bytes());
         // Only a refund has a lock time.
-        if (Role == channel_role::server && tx.lock_time() != 0 && record)
-            tell_of_block(event_kind::lost, channel, record, closing, tx.bytes());
+        if (Role == channel_role::server && tx.lock_time() != 0)
+            tell_of_block(event_kind::lost, channel, record ? record : load_record(store_, kinds.channel, channel),
+                          closing, tx.bytes());
     }
 
     /// While that block stays, the contract can be in none.
