@@ -258,6 +258,14 @@ concept ChildWallet = PayoutWallet<W> && requires(W w, const child_draft& draft,
     { w.pay_for(draft, memory) } -> std::same_as<result<bytes_view>>;
 };
 
+/// For a contract that no node takes: its coins come back to the wallet, and it can be in no block any more.
+/// take_back(contract, rate, memory)  a signed transaction that spends coins of the contract's inputs to the wallet, at
+///                                    `rate` or more.  Fails  insufficient_funds (they are spent, or do not bear the fee).
+template <class W>
+concept TakeBackWallet = requires(W w, bytes_view contract, fee_rate rate, bytes_span memory) {
+    { w.take_back(contract, rate, memory) } -> std::same_as<result<bytes_view>>;
+};
+
 // ---- Broadcaster --------------------------------------------------------------------------------------------------
 
 /// broadcast(tx)  hands a transaction to the network.  Never blocks; the outcome comes back later through the driver's

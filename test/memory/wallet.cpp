@@ -460,6 +460,50 @@ TEST_CASE("from the seed alone, coins behind a thousand channel keys without a c
     CHECK(w.highest_channel_key() == 1'999);
 }
 
+TEST_CASE("the coins of a contract that is taken back are free when that is mined, and the contract cannot be",
+          "[memory][wallet]") {
+    coin_world world;
+    seed_wallet w = open_wallet(funding_style::segwit);
+    for (int i = 0; i < 3; ++i) world.give(w, funding_style::segwit, satoshi{10'000});
+    world.mine(w);
+    std::vector<std::uint8_t> memory(2000), other(2000);
+    const auto contract = w.fund(contract_script.view(), satoshi{15'000}, five, memory);
+    REQUIRE(contract);
+    REQUIRE(w.balance().reserved == satoshi{20'000});
+    SECTION("by the process that made it") {}
+    SECTION("after a restart") {
+        w = open_wallet(funding_style::segwit);
+        REQUIRE(w.reserve_inputs_of(*contract));
+        chain_follower(world.chain, 1).deliver(w);
+        REQUIRE(w.balance().reserved == satoshi{20'000});
+    }
+    // Whatever the fee is now, it is more than the contract's.
+    const fee_rate rate = GENERATE(fee_rate{1'000}, fee_rate{20'000});
+    const std::int64_t contract_fee = fee_of(world.chain, *contract);
+    world.chain.set_replacement(memory_chain::replacement::by_fee);
+    if (GENERATE(false, true)) REQUIRE(world.chain.submit(*contract).accepted);  // then it is replaced
+    const auto back = w.take_back(*contract, rate, other);
+    REQUIRE(back);
+    const auto parsed = parse_transaction(*back);
+    CHECK(parsed->input_count() == 2);
+    CHECK(parsed->output_count() == 1);
+    CHECK(parsed->input(0)->sequence == 0xffff'fffd);
+    const std::int64_t fee = 20'000 - parsed->output(0)->value.value;
+    CHECK(fee >= contract_fee + 150);
+    CHECK(w.balance().reserved == satoshi{20'000});
+    // Made twice it is the same one.
+    const txid id = parsed->id();
+    CHECK(parse_transaction(w.take_back(*contract, rate, other).value())->id() == id);
+    CHECK(world.chain.submit(*back).reason == "");
+    world.mine(w);
+    CHECK(w.balance().reserved == satoshi{0});
+    CHECK(w.balance().confirmed == satoshi{30'000 - fee});
+    CHECK_FALSE(world.chain.submit(*contract).accepted);
+    // There is nothing left to take back.
+    CHECK(w.take_back(*contract, five, other).error().code == errc::insufficient_funds);
+    CHECK(w.take_back(bytes_view(*contract).first(20), five, other).error().code == errc::malformed);
+}
+
 TEST_CASE("a sweep sends coins of both forms, but none that is reserved or not worth its fee", "[memory][wallet]") {
     coin_world world;
     seed_wallet w = open_wallet(funding_style::segwit);

@@ -1,7 +1,9 @@
 // A wallet without a node's wallet: keys from a seed, coins from pushed blocks; funds contracts, pays fees.
 #pragma once
 
+#include <algorithm>
 #include <functional>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -298,6 +300,22 @@ public:
         return move_coins(script, rate, memory, [](const wallet_coin&) { return true; });
     }
 
+    // ---- TakeBackWallet
+
+    /// Sends to ourselves what a contract was to spend.  It pays more than the contract does, so that nodes that have that
+    /// take this one in its place, and may be replaced itself (BIP125).  At the same rate it is the same transaction again.
+    /// Until it is in a block the contract may still be, so the records of that are to be kept.
+    /// Fails  insufficient_funds (the contract's coins are spent, or not worth the fee), malformed (the contract), and as
+    ///        `fund`.
+    [[nodiscard]] result<bytes_view> take_back(bytes_view contract, fee_rate rate, bytes_span memory) {
+        PAYCHAN_TRY(const transaction tx, parse_transaction(contract));
+        PAYCHAN_TRY(const script_buffer to, payout_script());
+        const auto spent_by_it = [&](const wallet_coin& c) {
+            return std::ranges::any_of(tx.inputs(), [&](const tx_input& in) { return in.prevout == c.where; });
+        };
+        return move_coins(to.view(), rate, memory, spent_by_it, instead_of{tx.inputs().begin()->prevout, fee_of(tx)});
+    }
+
     /// The highest number of a channel key that the chain has paid to; 0: none.
     [[nodiscard]] std::uint32_t highest_channel_key() const {
         const std::uint32_t unused = coins_.first_unused(key_branch::channel);
@@ -342,17 +360,37 @@ private:
         return std::max(rate, min_relay_fee_rate);
     }
 
+    /// A transaction that another one is to replace.
+    struct instead_of {
+        outpoint first_input;  ///< for which its coins are reserved
+        satoshi fee{};
+    };
+
+    /// [satoshi] 0 if not all that it spends are coins of this wallet that are there.
+    [[nodiscard]] satoshi fee_of(const transaction& tx) const {
+        satoshi fee{0};
+        for (const tx_input& in : tx.inputs()) {
+            const wallet_coin* const known = coins_.find(in.prevout);
+            if (known == nullptr || known->spent != 0) return {};
+            fee = saturated(fee, known->value);
+        }
+        for (const tx_output& out : tx.outputs()) fee.value -= out.value.value;
+        return std::max(fee, satoshi{0});
+    }
+
     /// All coins that `which` wants and that bring more than their input costs, into one.
     template <class Which>
-    [[nodiscard]] result<bytes_view> move_coins(bytes_view to, fee_rate rate, bytes_span memory, Which which) {
+    [[nodiscard]] result<bytes_view> move_coins(bytes_view to, fee_rate rate, bytes_span memory, Which which,
+                                                const std::optional<instead_of>& old = {}) {
         PAYCHAN_CHECK(coins_.usable());
         PAYCHAN_TRY(const fee_rate paid, checked(rate));
         spend s;
+        if (old) s.sequence = final_sequence - 2;
         spend_size size;
         size.add_output(to);
         satoshi total{0};
         PAYCHAN_TRY(satoshi fee, fee_for(paid, size.vsize()));
-        for (const wallet_coin& c : coins_.spendable()) {
+        for (const wallet_coin& c : coins_.spendable(old ? std::optional(old->first_input) : std::nullopt)) {
             if (!which(c) || s.coins.size() == max_inputs) continue;
             spend_size with = size;
             with.add_coin(c.form);
@@ -363,11 +401,15 @@ private:
             fee = fee_with;
             PAYCHAN_TRY(total, add(total, c.value));
         }
+        if (old) {
+            PAYCHAN_TRY(const satoshi more, fee_for(min_relay_fee_rate, size.vsize()));
+            fee = std::max(fee, saturated(old->fee, more));
+        }
         const satoshi rest{total.value - fee.value};
         if (s.coins.empty() || rest < dust_limit(to))
             return fail(errc::insufficient_funds, "there are no coins that are worth the fee of moving them");
         s.outputs.push_back({rest, to});
-        return sign_and_reserve(s, memory);
+        return sign_and_reserve(s, memory, old ? std::optional(old->first_input) : std::nullopt);
     }
 
     [[nodiscard]] std::string_view shortage() const {
@@ -425,9 +467,11 @@ private:
         return fail(errc::insufficient_funds, "not enough confirmed coins in the wallet for the settlement's fee");
     }
 
-    [[nodiscard]] result<bytes_view> sign_and_reserve(const spend& s, bytes_span memory) {
+    /// of  input 0 of what the coins stay reserved for, if not of this one
+    [[nodiscard]] result<bytes_view> sign_and_reserve(const spend& s, bytes_span memory,
+                                                      std::optional<outpoint> of = std::nullopt) {
         PAYCHAN_TRY(const bytes_view tx, sign_spend(s, keys_, memory));
-        const outpoint first_input = s.foreign_input ? s.foreign_input->prevout : s.coins.front().where;
+        const outpoint first_input = of ? *of : s.foreign_input ? s.foreign_input->prevout : s.coins.front().where;
         coins_.release_all_for(first_input);  // of the settlement that this one replaces
         for (const wallet_coin& c : s.coins) coins_.reserve(c.where, first_input);
         return tx;
@@ -444,5 +488,6 @@ static_assert(ChainListener<seed_wallet>);
 static_assert(FundingWallet<seed_wallet>);
 static_assert(FeeInputWallet<seed_wallet>);
 static_assert(ChildWallet<seed_wallet>);
+static_assert(TakeBackWallet<seed_wallet>);
 
 }  // namespace paychan
