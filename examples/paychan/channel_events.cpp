@@ -45,6 +45,7 @@ void report_event(report& out, const event& e, std::int32_t protocol, const std:
         case event_kind::closed:
             if (e.channel != txid{}) o["paid"] = e.total.value;
             break;
+        case event_kind::taken_back:
         case event_kind::confirmed: o["txid"] = text_of(e.closing); break;
         case event_kind::double_spent:
             o.update({{"txid", text_of(e.closing)}, {"lost", e.total.value}, {"explanation", e.problem.text}});

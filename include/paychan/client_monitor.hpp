@@ -2,19 +2,29 @@
 #pragma once
 
 #include "paychan/channel/refund.hpp"
+#include "paychan/monitor/take_backs.hpp"
 #include "paychan/monitor/watch_list.hpp"
 
 namespace paychan {
+
+/// Of a client_monitor that takes nothing back.
+struct no_wallet {};
 
 /// Follows the chain for all channels that a store has of a client.  Call load() first, on_chain() with all that happens on
 /// the chain, tick() every second or so, and save() before the chain's position is stored: see keeper/.
 /// Refunds leave as soon as the chain's median time allows, at the fee of the day, and again with each block until one is in
 /// a block: at a higher fee where the market asks for more, or where none takes it.  What was stored when the channel opened
 /// leaves in its place when the keys cannot be had.
+/// With a TakeBackWallet, a contract that is in no block and that the network refuses after the expiry, which makes its
+/// refund useless, has its coins sent back to that wallet; before the expiry only `abandon` does that.  When a block has spent
+/// them the channel has ended.
 /// Beside a live connection Events must have `bool is_attached(const txid&)`: a record that the connection holds is not
 /// deleted, or the connection would write it anew.
-template <class Contracts, class StorePolicy, class KeyPolicy, class BroadcastPolicy, class Events>
+template <class Contracts, class StorePolicy, class KeyPolicy, class BroadcastPolicy, class Events,
+          class WalletPolicy = no_wallet>
 class client_monitor {
+    static constexpr bool takes_back = !std::is_same_v<WalletPolicy, no_wallet>;
+    static_assert(!takes_back || TakeBackWallet<WalletPolicy>, "WalletPolicy: see TakeBackWallet in policy.hpp");
     static_assert(Store<StorePolicy>, "StorePolicy: see Store in policy.hpp");
     static_assert(KeyStore<KeyPolicy>, "KeyPolicy: see KeyStore in policy.hpp");
     static_assert(Broadcaster<BroadcastPolicy>, "BroadcastPolicy: see Broadcaster in policy.hpp");
@@ -27,6 +37,13 @@ public:
     client_monitor(Contracts, StorePolicy& store, KeyPolicy& keys, BroadcastPolicy& broadcaster, Events& events,
                    const monitor_settings& settings = {}, const fee_budget& budget = {})
         : list_(store, events, settings), store_(store), keys_(keys), broadcaster_(broadcaster), budget_(budget) {}
+    /// wallet  that has funded the contracts
+    client_monitor(Contracts contracts, StorePolicy& store, KeyPolicy& keys, WalletPolicy& wallet,
+                   BroadcastPolicy& broadcaster, Events& events, const monitor_settings& settings = {},
+                   const fee_budget& budget = {}) requires TakeBackWallet<WalletPolicy>
+        : client_monitor(contracts, store, keys, broadcaster, events, settings, budget) {
+        wallet_ = &wallet;
+    }
     client_monitor(const client_monitor&) = delete;
     client_monitor& operator=(const client_monitor&) = delete;
 
@@ -59,6 +76,30 @@ public:
         list_.tick(now, list_.median_time(), [this](const txid& id, const duties& todo, const happened::look& look) {
             if (todo.offer_closing) refund(id, look, false);
         });
+    }
+
+    /// The operator's word on a contract that is in no block: payments on it end, which is on disk before its coins are sent
+    /// back to the wallet.  The records stay, and the refund with them, until a block that has spent the coins is buried.
+    /// Returns the transaction, which is the same one when it is asked for again at the same fee.  The event `taken_back`
+    /// follows when the network has it.
+    /// Fails  not_found, wrong_state (the contract is in a block, or the channel has ended), insufficient_funds and as
+    ///        TakeBackWallet says, corrupt_record, unknown_format, store_failed.  Then nothing was sent.
+    [[nodiscard]] result<txid> abandon(const txid& id) requires TakeBackWallet<WalletPolicy> {
+        const auto* const e = list_.index().find(id);
+        if (e == nullptr) return fail(errc::not_found, "there is no such channel");
+        if (e->second.state.ended()) return fail(errc::wrong_state, "the channel has ended");
+        if (e->second.state.contract_height != 0)
+            return fail(errc::wrong_state, "the contract is in a block: its refund comes free after the expiry");
+        return take_back(id, [&]() -> result<void> {
+            PAYCHAN_CHECK(list_.stop_payments(id));
+            return {};
+        });
+    }
+
+    /// True when a block has what ended the channel, or the network what takes its coins back.
+    [[nodiscard]] bool is_over(const txid& id) const {
+        const auto* const e = list_.index().find(id);
+        return take_backs_.has(id) || (e != nullptr && e->second.state.ended());
     }
 
     [[nodiscard]] std::size_t size() const { return list_.index().size(); }
@@ -97,10 +138,7 @@ private:
         });
         const bytes_view tx = fresh ? fresh->view() : old;
         if (tx.empty()) return list_.report_now_and_then(id, stored ? fresh.error() : stored.error());
-        result<effects> wanted;
-        wanted->broadcast.push_back(tx);
-        if (auto ready = detail::on_disk({}, wanted))  // nothing rests on it: it can be made again
-            std::move(*ready).broadcast(broadcaster_).without_connection().notify([](const event&) {});
+        send(tx);
         const auto parsed = parse_transaction(tx);
         const auto closing = parsed ? std::optional(parsed->id()) : std::nullopt;
         if (!fee.within_budget)
@@ -110,6 +148,53 @@ private:
         if (!list_.apply(id, offered).tell) return;
         event told = detail::event_of(event_kind::refunding, *record);
         if (closing) told.closing = *closing;
+        list_.tell(told);
+    }
+
+    /// Nothing rests on it: it can be made again.
+    void send(bytes_view tx) {
+        result<effects> wanted;
+        wanted->broadcast.push_back(tx);
+        if (auto ready = detail::on_disk({}, wanted))
+            std::move(*ready).broadcast(broadcaster_).without_connection().notify([](const event&) {});
+    }
+
+    /// first  result<void>(): what must be done before it leaves
+    template <class First>
+    [[nodiscard]] result<txid> take_back(const txid& id, First&& first) {
+        PAYCHAN_TRY(const auto contract, store_.get({record_kind::client_contract, id}, list_.memory()));
+        std::array<std::uint8_t, max_contract_size>
+            memory{};  // it has no more inputs than the contract, and one output
+        PAYCHAN_TRY(const bytes_view tx, wallet_->take_back(contract.bytes, std::max(fees_.rate, fees_.floor), memory));
+        PAYCHAN_TRY(const transaction parsed, parse_transaction(tx));
+        PAYCHAN_CHECK(first());
+        take_backs_.was_offered(parsed.id(), id);
+        send(tx);
+        return parsed.id();
+    }
+
+    /// The refund of a contract that is nowhere is refused, too.  Before the expiry a refusal proves nothing: the node may be
+    /// short of memory, or behind.  After it all of the contract is ours in any case, whoever has it.
+    void on_contract_refused(const txid& id) {
+        if constexpr (takes_back) {
+            const auto* const e = list_.index().find(id);
+            const auto look = list_.look();
+            if (wallet_ == nullptr || e == nullptr || !look.caught_up) return;
+            const watched& w = e->second.state;
+            if (w.ended() || w.contract_height != 0 || look.median_time <= w.expiry) return;
+            const auto sent = take_back(id, []() -> result<void> { return {}; });
+            // Coins that are spent in a block that nobody can show are no news.
+            if (!sent && sent.error().code != errc::insufficient_funds) list_.report_now_and_then(id, sent.error());
+        }
+    }
+
+    void on_take_back(const txid& taken_by) {
+        const auto id = take_backs_.was_taken(taken_by);
+        if (!id) return;
+        const auto record = load_record(store_, record_kind::client_channel, *id);
+        event told = record ? detail::event_of(event_kind::taken_back, *record) : event{event_kind::taken_back};
+        told.channel = *id;
+        told.closing = taken_by;
         list_.tell(told);
     }
 
@@ -140,6 +225,8 @@ private:
         const bool underpaid = a.outcome == broadcast_outcome::refused && a.for_fee == fee_refusal::underpaid;
         if (a.outcome == broadcast_outcome::unreachable)
             (void)list_.apply(a.id, happened::contract_answered{a.outcome, list_.height()});
+        if (a.outcome == broadcast_outcome::refused) on_contract_refused(a.id);
+        if (a.outcome == broadcast_outcome::accepted) on_take_back(a.id);
         auto* const ended = list_.index().ended_by(a.id);
         if (ended == nullptr) return;
         const txid channel = ended->first;
@@ -156,6 +243,8 @@ private:
     KeyPolicy& keys_;
     BroadcastPolicy& broadcaster_;
     fee_budget budget_;
+    WalletPolicy* wallet_ = nullptr;
+    detail::take_backs take_backs_;
     fee_estimate fees_{min_relay_fee_rate, {}, {}};
 };
 

@@ -24,6 +24,7 @@ enum class event_kind : std::uint8_t {
                    ///< while that stays; closing = its txid, data = the transaction; total = what is lost
     lost,  ///< server: after `confirmed`, when that is the client's refund; closing = its txid, total = what was paid and is
            ///< lost while it stays; told again when that block is read again
+    taken_back,  ///< client: the network has a transaction that spends to ourselves what the contract was to spend: closing
     clock_wrong,  ///< this machine's `clock` is behind the chain's `chain_time`: no channel is opened until it is right
 };
 
@@ -41,6 +42,7 @@ enum class event_kind : std::uint8_t {
         case event_kind::buried: return "buried";
         case event_kind::double_spent: return "double_spent";
         case event_kind::lost: return "lost";
+        case event_kind::taken_back: return "taken_back";
         case event_kind::clock_wrong: return "clock_wrong";
     }
     return "unknown";

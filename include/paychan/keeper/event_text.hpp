@@ -46,6 +46,8 @@ namespace paychan {
         case event_kind::lost:
             return channel + " was refunded to its client with transaction " + text_of(e.closing) + ": " +
                    text_of(e.total) + " paid on it are lost";
+        case event_kind::taken_back:
+            return "the coins of " + channel + " come back to the wallet with transaction " + text_of(e.closing);
         case event_kind::clock_wrong:
             return "this machine's clock says " + text_of(e.clock) + ", and the chain's blocks are of " +
                    text_of(e.chain_time) + ": set it right; until then no channel is opened";

@@ -195,6 +195,20 @@ public:
         if (e != nullptr && e->second.state.stage == channel_stage::open) (void)stop_payments(id);
     }
 
+    /// Payments on this contract are worth nothing for now: its record says so, at once or when the disk takes it.  Until
+    /// then a resume may open it once more: a payment is not acked before it is on disk, and what a disk takes it takes here
+    /// with the next tick, which makes the connection's next write stale.
+    result<channel_record> stop_payments(const txid& id) {
+        return rewrite(id, [](channel_record& r) {
+            const channel_stage before = r.stage;
+            if (Role == channel_role::server)
+                r.stage = before == channel_stage::open ? channel_stage::unbacked : before;
+            else
+                r.stage = channel_stage::settling;  // the next connection opens another one; the refund is due as ever
+            return r.stage != before;
+        });
+    }
+
     /// The stage of the record as it is now: another process may have changed it.  Fails as load_record does.
     [[nodiscard]] result<channel_stage> look_again(const txid& id) {
         PAYCHAN_TRY(const auto record, load_record(store_, kinds.channel, id));
@@ -539,20 +553,6 @@ private:
     }
 
     // ---- writing
-
-    /// Payments on this contract are worth nothing for now: its record says so, at once or when the disk takes it.  Until
-    /// then a resume may open it once more: a payment is not acked before it is on disk, and what a disk takes it takes here
-    /// with the next tick, which makes the connection's next write stale.
-    result<channel_record> stop_payments(const txid& id) {
-        return rewrite(id, [](channel_record& r) {
-            const channel_stage before = r.stage;
-            if (Role == channel_role::server)
-                r.stage = before == channel_stage::open ? channel_stage::unbacked : before;
-            else
-                r.stage = channel_stage::settling;  // the next connection opens another one; the refund is due as ever
-            return r.stage != before;
-        });
-    }
 
     /// Writes into a channel's record what ended it, at once or when the disk takes it.
     result<channel_record> write_end(const txid& id) {
