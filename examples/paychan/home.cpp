@@ -1,4 +1,4 @@
-// paychan settle, refund: bring home what is due with nobody connected, and say when the rest will be.
+// paychan settle, refund, abandon, sweep: bring home what is due, and what nobody takes, with nobody connected.
 #include <algorithm>
 
 #include "node.hpp"
@@ -29,6 +29,8 @@ struct listener {
                       "settled " + channel + " with " + text_of(e.closing));
         else if (e.kind == event_kind::refunding)
             out.event({{"event", "refunding"}, {"channel", channel}}, "took the refund of " + channel);
+        else if (e.kind == event_kind::taken_back)
+            report_event(out, e);
     }
     void failure(const error& e, const txid& channel) {
         failed = true;
@@ -41,9 +43,10 @@ struct listener {
 /// more    what is to be done besides, and delivered; false: it did not reach the network
 /// wanted  which of the channels that are not over were to come home now
 /// due     when the others do
-template <class Monitor, class More, class Wanted, class Due>
+/// over    which need nothing any more
+template <class Monitor, class More, class Wanted, class Due, class Over>
 int bring_home(node& n, report& out, const listener& heard, Monitor& monitor, const char* what, More more,
-               Wanted wanted, Due due) {
+               Wanted wanted, Due due, Over over) {
     constexpr channel_role role = Monitor::role;
     keeper keep(n.store(), n.keys(), n.wallet(), n, n.clock(), n.keeping(), monitor);
     n.start(keep);
@@ -55,7 +58,7 @@ int bring_home(node& n, report& out, const listener& heard, Monitor& monitor, co
     std::size_t waiting = 0, undone = 0;
     const auto all = need_stored(load_channels(n.store(), role), n.store());
     for (const channel_record& r : all) {
-        if (r.closing_height != 0) continue;
+        if (r.closing_height != 0 || over(r)) continue;
         const std::string id = text_of(r.terms.contract.id);
         if (wanted(r)) {
             if (n.has_taken_spend_of(r.terms.contract)) continue;
@@ -73,6 +76,39 @@ int bring_home(node& n, report& out, const listener& heard, Monitor& monitor, co
     if (!delivered || heard.failed || undone > 0) return exit_failed;
     if (all.empty()) out.say("no channels");
     return waiting == 0 ? exit_done : exit_not_due;
+}
+
+/// The other side may have payments on what was open, and on what was closed with a settlement; not on another.
+bool may_be_claimed(const channel_record& r) {
+    return r.stage == channel_stage::open || (r.stage == channel_stage::settling && r.closing != txid{});
+}
+
+template <class Monitor>
+void abandon_one(node& n, report& out, listener& heard, Monitor& monitor, const txid& id) {
+    const auto record = load_record(n.store(), record_kind::client_channel, id);
+    if (!record) return heard.failure(record.error(), id);
+    if (monitor.is_over(id))
+        return out.event({{"event", "over"}, {"channel", text_of(id)}}, "channel " + text_of(id) + " is over already");
+    if (may_be_claimed(*record)) {  // then the node is asked, by giving it the contract
+        std::vector<std::uint8_t> memory(max_contract_size);
+        const auto asked = detail::broadcast_stored(record_kind::client_contract, id, n.store(), n, memory);
+        if (!asked) return heard.failure(asked.error(), id);
+        heard.failed = !n.deliver() || heard.failed;
+        if (!n.outcome_of(id) || n.outcome_of(id) == broadcast_outcome::unreachable) return;
+        if (n.outcome_of(id) == broadcast_outcome::accepted)
+            return heard.failure(
+                {errc::wrong_state,
+                 "the network takes its contract, so it is not given up: `paychan pay --settle` ends it, "
+                 "or `paychan refund` after its expiry"},
+                id);
+    }
+    const auto back = monitor.abandon(id);
+    if (!back) return heard.failure(back.error(), id);
+    if (n.deliver() && n.outcome_of(*back) == broadcast_outcome::accepted) return;
+    heard.failure({errc::other,
+                   "the network has not taken what sends its coins back: run this again, or `paychan refund` after its "
+                   "expiry"},
+                  id);
 }
 
 /// What a sweep does not take; empty if nothing.
@@ -105,14 +141,16 @@ int run_settle(const options& o, report& out) {
             });
         return n.deliver();
     };
-    return bring_home(n, out, heard, monitor, "settled by itself, or now with --all;", more, settling,
-                      [&](const channel_record& r) { return settlement_deadline(r, settings); });
+    return bring_home(
+        n, out, heard, monitor, "settled by itself, or now with --all;", more, settling,
+        [&](const channel_record& r) { return settlement_deadline(r, settings); },
+        [](const channel_record&) { return false; });
 }
 
 int run_refund(const options& o, report& out) {
     node n(o, out, {.passes_pruned = true, .brings_home = true});
     listener heard{out};
-    client_monitor monitor(schemes{}, n.store(), n.keys(), n, heard, {}, n.budget());
+    client_monitor monitor(schemes{}, n.store(), n.keys(), n.wallet(), n, heard, {}, n.budget());
     const auto is_due = [&](const channel_record& r) { return refund_is_due(r, n.median_time()); };
     const auto more = [&] {
         std::vector<std::uint8_t> memory(wire::max_frame_size);
@@ -125,7 +163,22 @@ int run_refund(const options& o, report& out) {
     };
     return bring_home(
         n, out, heard, monitor, "refund", more, [&](const channel_record& r) { return o.early || is_due(r); },
-        [](const channel_record& r) { return r.terms.expiry; });
+        [](const channel_record& r) { return r.terms.expiry; },
+        [&](const channel_record& r) { return monitor.is_over(r.terms.contract.id); });
+}
+
+int run_abandon(const options& o, report& out) {
+    std::vector<txid> channels;
+    for (const std::string& text : o.channels) channels.push_back(need(parse_txid(text), "CHANNEL " + text));
+    node n(o, out, {.needs_node = "abandon needs a node that says what it has", .passes_pruned = true});
+    listener heard{out};
+    client_monitor monitor(schemes{}, n.store(), n.keys(), n.wallet(), n, heard, {}, n.budget());
+    keeper keep(n.store(), n.keys(), n.wallet(), n, n.clock(), n.keeping(), monitor);
+    n.start(keep);
+    if (!n.catch_up()) return exit_failed;
+    for (const txid& id : channels) abandon_one(n, out, heard, monitor, id);
+    n.stop();
+    return heard.failed ? exit_failed : exit_done;
 }
 
 int run_sweep(const options& o, report& out) {

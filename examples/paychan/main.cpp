@@ -259,6 +259,14 @@ int main(int argc, char** argv) {
                     "paychan refund --store sqlite:client.db --chain rpc:... --network regtest --seed client.seed");
     refund.add_flag("--early", o.early, "Broadcast refunds whose lock time has not come: nodes refuse them");
 
+    CLI::App& abandon = add_command(
+        "abandon", tool::run_abandon,
+        "Client: give up a channel whose contract is in no block: one that never opened, or whose contract the node\n"
+        "refuses.  Its coins are sent back to the seed's wallet, at a fee, and the channel is forgotten when that is\n"
+        "buried.  `refund` and `watch` do so by themselves after the expiry",
+        "paychan abandon --store sqlite:client.db --chain rpc:... --network regtest --seed client.seed TXID");
+    abandon.add_option("CHANNEL", o.channels, "The contract's txid, as `paychan channels` tells it")->required();
+
     CLI::App& address =
         add_command("address", tool::run_address, "Where to send coins for the seed; makes the seed if there is none",
                     "paychan address --seed client.seed --network regtest");
@@ -281,7 +289,7 @@ int main(int argc, char** argv) {
     add_store(channels, o);
     add_json(channels, o);
 
-    for (CLI::App* const command : {&serve, &pay, &watch, &settle, &refund, &sweep, &balance}) {
+    for (CLI::App* const command : {&serve, &pay, &watch, &settle, &refund, &abandon, &sweep, &balance}) {
         add_store(*command, o);
         add_chain(*command, o);
         add_network(*command, o);

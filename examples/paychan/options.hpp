@@ -57,7 +57,7 @@ struct options {
 
     // the others
     bool until_idle = false;            ///< watch
-    std::vector<std::string> channels;  ///< export: txids
+    std::vector<std::string> channels;  ///< export, abandon: txids
     std::vector<std::string> files;     ///< import
     std::string to;                     ///< sweep: address; export: folder
     bool all = false;                   ///< settle, export
@@ -74,6 +74,7 @@ int run_serve(const options& o, report& out);
 int run_pay(const options& o, report& out);
 int run_settle(const options& o, report& out);
 int run_refund(const options& o, report& out);
+int run_abandon(const options& o, report& out);
 int run_address(const options& o, report& out);
 int run_balance(const options& o, report& out);
 int run_sweep(const options& o, report& out);

@@ -129,7 +129,7 @@ int run_pay(const options& o, report& out) {
     node n(o, out, {store_access::create, "pay needs a node to find its coins"});
     // What the server settled while we were away is not to be resumed: the blocks tell.
     ignore_events nobody;
-    client_monitor monitor(schemes{}, n.store(), n.keys(), n, nobody, {}, n.budget());
+    client_monitor monitor(schemes{}, n.store(), n.keys(), n.wallet(), n, nobody, {}, n.budget());
     keeper keep(n.store(), n.keys(), n.wallet(), n, n.clock(), n.keeping(), monitor);
     pay_events events{out};
     asio::tcp_client_settings settings;

@@ -94,7 +94,7 @@ int run_watch(const options& o, report& out) {
     watch_events paid_heard(out, n.store(), record_kind::server_channel);
     server_settings settings;
     settings.fees = n.budget();
-    client_monitor paying(schemes{}, n.store(), n.keys(), n, paying_heard, {}, n.budget());
+    client_monitor paying(schemes{}, n.store(), n.keys(), n.wallet(), n, paying_heard, {}, n.budget());
     server_monitor paid(schemes{}, n.store(), n.keys(), n.wallet(), n, paid_heard, settings);
     keeper keep(n.store(), n.keys(), n.wallet(), n, n.clock(), n.keeping(), paying, paid);
     n.start(keep);
