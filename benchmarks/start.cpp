@@ -200,7 +200,7 @@ int main(int argc, char** argv) {
     int acked_while_reading = 0;
     while (all_read == 0 || first_ack == 0) {
         // One frame or one part of the records at a time, as a loop serves them.
-        const std::size_t moved = pump(o.pipe, o.payer, s.driver);
+        const std::size_t moved = pump(o.pipe, o.payer, s.driver) + s.chain.deliver(s.driver, s.side);
         if (moved == 0 && o.payer.phase() == client_phase::open && !o.payer.payment_in_flight() &&
             !o.payer.pay(satoshi{10}, on_ack))
             stop("a payment failed");
