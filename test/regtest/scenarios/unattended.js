@@ -328,7 +328,7 @@ async function damagedHousekeeping(ctx) {
   ctx.assert.deepEqual((await ctx.run(['settle', ...server])).all('error'), [], 'repaired');
   await ctx.run(['settle', ...replaced(server, '--network', 'testnet')], {code: 2});
   // The same of a store that gives the bytes as they are.
-  change(ctx.path('server.db'), "UPDATE record SET bytes = x'0102' WHERE kind IN (8, 9)");
+  change(ctx.path('server.db'), "UPDATE record SET bytes = x'0102' WHERE kind IN (8, 9) AND channel = zeroblob(32)");
   ctx.assert.equal((await ctx.run(['settle', ...w.server])).all('error').length, 2);
   ctx.assert.deepEqual((await ctx.run(['settle', ...w.server])).all('error'), [], 'repaired');
   await ctx.run(['settle', ...replaced(w.server, '--network', 'testnet')], {code: 2});
