@@ -76,6 +76,7 @@ public:
         list_.tick(now, list_.median_time(), [this](const txid& id, const duties& todo, const happened::look& look) {
             if (todo.offer_closing) refund(id, look, false);
         });
+        take_backs_.forget_if([this](const txid& id) { return list_.index().find(id) == nullptr; });
     }
 
     /// The operator's word on a contract that is in no block: payments on it end, which is on disk before its coins are sent
@@ -138,7 +139,7 @@ private:
         });
         const bytes_view tx = fresh ? fresh->view() : old;
         if (tx.empty()) return list_.report_now_and_then(id, stored ? fresh.error() : stored.error());
-        send(tx);
+        detail::broadcast_again(tx, broadcaster_);
         const auto parsed = parse_transaction(tx);
         const auto closing = parsed ? std::optional(parsed->id()) : std::nullopt;
         if (!fee.within_budget)
@@ -151,14 +152,6 @@ private:
         list_.tell(told);
     }
 
-    /// Nothing rests on it: it can be made again.
-    void send(bytes_view tx) {
-        result<effects> wanted;
-        wanted->broadcast.push_back(tx);
-        if (auto ready = detail::on_disk({}, wanted))
-            std::move(*ready).broadcast(broadcaster_).without_connection().notify([](const event&) {});
-    }
-
     /// first  result<void>(): what must be done before it leaves
     template <class First>
     [[nodiscard]] result<txid> take_back(const txid& id, First&& first) {
@@ -169,7 +162,7 @@ private:
         PAYCHAN_TRY(const transaction parsed, parse_transaction(tx));
         PAYCHAN_CHECK(first());
         take_backs_.was_offered(parsed.id(), id);
-        send(tx);
+        detail::broadcast_again(tx, broadcaster_);
         return parsed.id();
     }
 

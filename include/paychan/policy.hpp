@@ -241,6 +241,12 @@ struct package {
     std::int64_t vsize = 0;  ///< [vbytes]; 0: not known
 };
 
+/// What a transaction in a mempool pays and weighs.
+struct mempool_fees {
+    package alone{};  ///< itself
+    package with_ancestors{};
+};
+
 /// For nodes that let nothing take an unmined settlement's place: a child that spends its payout pays for both.
 /// pay_for(draft, memory)  a signed transaction that spends `payout` to the wallet.  The same draft gives the same one.
 ///                         Fails  insufficient_funds (the payout does not bear it), as add_fee_inputs.
@@ -323,8 +329,7 @@ struct broadcast_answer {
     broadcast_outcome outcome{};
     std::string_view words;                   ///< the node's, for people; lives during the call
     fee_refusal for_fee = fee_refusal::none;  ///< with `refused`
-    package with_ancestors{};                 ///< with `accepted`, where the node tells
-    package alone{};                          ///< so too
+    mempool_fees pays{};                      ///< with `accepted`, where the node tells
 };
 
 /// What transactions should pay now.  More with each: floor, rate, soon.

@@ -351,15 +351,8 @@ private:
         o.tx.assign(built->persist.settlement.begin(), built->persist.settlement.end());
         const bool is_stored = record.stage == channel_stage::settling;  // one like it
         (void)list_.apply(id, happened::settlement_built{o.id, list_.round(), rate, is_stored});
-        send(o.tx);
+        detail::broadcast_again(o.tx, broadcaster_);
         return true;
-    }
-
-    void send(bytes_view tx) {
-        result<effects> wanted;
-        wanted->broadcast.push_back(tx);
-        if (auto ready = detail::on_disk({}, wanted))  // nothing rests on it
-            std::move(*ready).broadcast(broadcaster_).without_connection().notify([](const event&) {});
     }
 
     /// The network has refused the settlement for its fee: more, at once, as long as the budget lasts.
@@ -388,7 +381,7 @@ private:
                 list_.memory());
             if (!child) return list_.report_now_and_then(id, child.error());
             o->second.child = rate;
-            send(*child);
+            detail::broadcast_again(*child, broadcaster_);
         }
     }
 
@@ -410,7 +403,7 @@ private:
         }
         o.payout = {a.id, static_cast<std::uint32_t>(tx->output_count() - 1)};
         o.underpaid = false;
-        o.pays = {a.alone, a.with_ancestors};
+        o.pays = a.pays;
         if (const auto rate = rate_of(*tx, *record); o.pays.with_ancestors.vsize == 0 && rate) {
             const auto vsize = static_cast<std::int64_t>(tx->vsize());
             o.pays.alone = o.pays.with_ancestors = {satoshi{rate->sat_per_kvb * vsize / 1'000}, vsize};
@@ -434,8 +427,7 @@ private:
     void on_answer(const broadcast_answer& a) {
         // A contract first: it may be what ended another channel.
         if (list_.index().find(a.id) != nullptr) {
-            if (a.outcome == broadcast_outcome::accepted && a.with_ancestors.vsize > 0)
-                contracts_[a.id] = {a.alone, a.with_ancestors};
+            if (a.outcome == broadcast_outcome::accepted && a.pays.with_ancestors.vsize > 0) contracts_[a.id] = a.pays;
             if (list_.apply(a.id, happened::contract_answered{a.outcome, list_.height()}).stop_if_open)
                 list_.stop_if_open(a.id);
             return;
@@ -510,7 +502,7 @@ private:
     server_settings settings_;
     fee_estimate fees_{min_relay_fee_rate, {}, {}};
     detail::by_channel<offer> offers_;
-    detail::by_channel<detail::mempool_entry> contracts_;  // that are in no block
+    detail::by_channel<mempool_fees> contracts_;  // that are in no block
     detail::unconfirmed_credit credit_;
     bool counted_ = false;
     std::int32_t pruned_at_ = 0;  // [blocks] height at which those in blocks were left out

@@ -104,15 +104,13 @@ TEST_CASE("refusals for the fee are told apart", "[bitcoind]") {
 }
 
 TEST_CASE("what a transaction pays with its unmined ancestors", "[bitcoind]") {
-    const auto read = [](const char* text) {
-        return read_mempool_entry(parse_json(text).value(), "ancestor", "ancestorsize");
-    };
+    const auto read = [](const char* text) { return read_mempool_entry(parse_json(text).value()).with_ancestors; };
     constexpr const char* entry =
         R"({"vsize":141,"ancestorsize":478,"fees":{"base":0.00000141,"ancestor":0.00001141}})";
     const package both = read(entry);
     CHECK(both.fee == satoshi{1'141});
     CHECK(both.vsize == 478);
-    const package alone = read_mempool_entry(parse_json(entry).value(), "base", "vsize");
+    const package alone = read_mempool_entry(parse_json(entry).value()).alone;
     CHECK(alone.fee == satoshi{141});
     CHECK(alone.vsize == 141);
     for (const char* other :
@@ -120,7 +118,8 @@ TEST_CASE("what a transaction pays with its unmined ancestors", "[bitcoind]") {
           R"({"ancestorsize":-5,"fees":{"ancestor":1}})", R"({"ancestorsize":4,"fees":{"ancestor":-1}})",
           R"({"ancestorsize":"4","fees":{"ancestor":1}})", R"({"ancestorsize":1000001,"fees":{"ancestor":1}})"})
         CHECK(read(other).vsize == 0);
-    CHECK(read_mempool_entry(node_error(-5, "Transaction not in mempool"), "base", "vsize").vsize == 0);
+    CHECK(read_mempool_entry(node_error(-5, "Transaction not in mempool")).alone.vsize == 0);
+    CHECK(read_mempool_entry(node_error(-5, "Transaction not in mempool")).with_ancestors.vsize == 0);
 }
 
 TEST_CASE("a mempool's floor is the larger of what it takes now and what it relays at all", "[bitcoind]") {

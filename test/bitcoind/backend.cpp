@@ -171,7 +171,7 @@ struct follower {
             [this](const chain_tip& t) { tips.emplace_back(t.height, t.median_time.seconds); },
             [this](const broadcast_answer& a) {
                 outcomes.push_back({a.id, a.outcome, std::string(a.words)});
-                last_package = a.with_ancestors;
+                last_package = a.pays.with_ancestors;
                 last_refusal = a.for_fee;
             },
             [this](const fee_estimate& f) {

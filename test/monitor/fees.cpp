@@ -12,6 +12,12 @@ namespace {
 
 constexpr auto by_fee = memory_chain::replacement::by_fee;
 
+/// About that: a transaction is a few bytes smaller than the largest that it can be.
+void check_rate(std::int64_t pays, std::int64_t wanted) {
+    CHECK(pays >= wanted);
+    CHECK(pays <= wanted + wanted / 50 + 20);
+}
+
 /// A channel whose settlement or refund leaves while fees move.
 struct moving_fees : left_alone {
     explicit moving_fees(bool mined = true) : left_alone(mined) {}
@@ -21,9 +27,25 @@ struct moving_fees : left_alone {
         server_side->on_chain(now);
         client_side->on_chain(now);
     }
-    void empty_block() {
-        chain.mine(1, p2pkh_script({}).view(), memory_chain::contents::nothing);
+    /// At `rate`, which nodes let be replaced.
+    void settle_at(std::int64_t rate) {
+        chain.set_replacement(by_fee);
+        fees(rate);
+        REQUIRE(server_side->settle(id));
         tick();
+        check_rate(pays(), rate);
+    }
+    void mine_nothing() { chain.mine(1, p2pkh_script({}).view(), memory_chain::contents::nothing); }
+    void empty_block() {
+        mine_nothing();
+        tick();
+    }
+    /// Only the client is there to see it.
+    void empty_block_for_client() {
+        mine_nothing();
+        catch_up();
+        client_side->tick(clock.now());
+        catch_up();
     }
     /// [sat/kvB] of what spends the contract in the mempool, with its ancestors there.
     [[nodiscard]] std::int64_t pays() {
@@ -41,12 +63,6 @@ struct moving_fees : left_alone {
         catch_up();
     }
 };
-
-/// About that: a transaction is a few bytes smaller than the largest that it can be.
-void check_rate(std::int64_t pays, std::int64_t wanted) {
-    CHECK(pays >= wanted);
-    CHECK(pays <= wanted + wanted / 50 + 20);
-}
 
 }  // namespace
 
@@ -73,11 +89,7 @@ TEST_CASE("a settlement that is refused for its fee is built anew at once, and s
 
 TEST_CASE("a settlement that fees have left behind is replaced at the next tick", "[monitor]") {
     moving_fees w;
-    w.chain.set_replacement(by_fee);
-    w.fees(1'000);
-    REQUIRE(w.server_side->settle(w.id));
-    w.tick();
-    check_rate(w.pays(), 1'000);
+    w.settle_at(1'000);
     const bool restart = GENERATE(false, true);
     if (restart) w.start();
     w.fees(40'000);
@@ -147,10 +159,7 @@ TEST_CASE("a settlement that comes late outbids the refund that stands in the me
 
 TEST_CASE("a settlement is settled again at no lower fee", "[monitor]") {
     moving_fees w;
-    w.chain.set_replacement(by_fee);
-    w.fees(40'000);
-    REQUIRE(w.server_side->settle(w.id));
-    w.tick();
+    w.settle_at(40'000);
     const txid first = w.stored_settlement();
     w.fees(5'000);
     if (GENERATE(false, true)) w.chain.forget(first);
@@ -165,10 +174,7 @@ TEST_CASE("a settlement is settled again at no lower fee", "[monitor]") {
 TEST_CASE("a settlement that is outbid before the expiry is raised by its deadline, and not by who outbids it",
           "[monitor]") {
     moving_fees w;
-    w.chain.set_replacement(by_fee);
-    w.fees(1'000);
-    REQUIRE(w.server_side->settle(w.id));
-    w.tick();
+    w.settle_at(1'000);
     w.fees(40'000);
     w.payee_view.refuse_next("insufficient fee, rejecting replacement");  // a client's child of its change
     w.payee_view.refuse_next("insufficient fee, rejecting replacement");
@@ -199,8 +205,12 @@ TEST_CASE("a settlement pays for what its contract hangs on when it is urgent, a
     moving_fees w(false);
     w.chain.set_replacement(by_fee);
     w.fees(20'000);
-    w.server_side->on_chain(broadcast_answer{
-        w.id, broadcast_outcome::accepted, {}, fee_refusal::none, {satoshi{90'000}, 90'000}, {satoshi{300}, 300}});
+    const broadcast_answer hangs_on_much{w.id,
+                                         broadcast_outcome::accepted,
+                                         {},
+                                         fee_refusal::none,
+                                         {.alone = {satoshi{300}, 300}, .with_ancestors = {satoshi{90'000}, 90'000}}};
+    w.server_side->on_chain(hangs_on_much);
     const auto fee = [&] { return w.chain.alone(*w.chain.spender_in_mempool(w.contract)).fee.value; };
     REQUIRE(w.server_side->settle(w.id));
     w.catch_up();
@@ -208,10 +218,9 @@ TEST_CASE("a settlement pays for what its contract hangs on when it is urgent, a
     CHECK(fee() > 10'000);  // for itself and for the contract
     w.server_side->tick(w.clock.now());
     w.set_time(w.expiry + -6'000);
-    w.chain.mine(1, p2pkh_script({}).view(), memory_chain::contents::nothing);
+    w.mine_nothing();
     w.catch_up();
-    w.server_side->on_chain(broadcast_answer{
-        w.id, broadcast_outcome::accepted, {}, fee_refusal::none, {satoshi{90'000}, 90'000}, {satoshi{300}, 300}});
+    w.server_side->on_chain(hangs_on_much);
     w.server_side->tick(w.clock.now());
     w.catch_up();
     CHECK(fee() > 24'000);
@@ -282,12 +291,12 @@ TEST_CASE("a child pays for a settlement whose place nothing takes", "[monitor]"
     const package both = w.chain.with_ancestors(*child);
     check_rate(both.fee.value * 1'000 / both.vsize, 20'000);
     // The same child again, as long as fees stay.
-    w.chain.mine(1, p2pkh_script({}).view(), memory_chain::contents::nothing);
+    w.mine_nothing();
     catch_up();
     CHECK(w.chain.spender_in_mempool({settlement, 1}) == child);
     // A node that has forgotten it is given it again.
     w.chain.forget(*child);
-    w.chain.mine(1, p2pkh_script({}).view(), memory_chain::contents::nothing);
+    w.mine_nothing();
     catch_up();
     CHECK(w.chain.spender_in_mempool({settlement, 1}) == child);
     w.mine();
@@ -340,10 +349,7 @@ TEST_CASE("a refund whose fee the market never takes is worth more with each blo
     std::int64_t last = 0;
     for (int i = 0; i < 60; ++i) {
         w.set_time(w.expiry + 2'000);
-        w.chain.mine(1, p2pkh_script({}).view(), memory_chain::contents::nothing);
-        w.catch_up();
-        w.client_side->tick(w.clock.now());
-        w.catch_up();
+        w.empty_block_for_client();
         CHECK(w.pays() >= last);
         last = w.pays();
         if (i < 12) check_rate(last, 2'000);
@@ -360,10 +366,7 @@ TEST_CASE("a refund does not climb over a settlement, however long it waits", "[
     w.catch_up();
     w.set_time(w.expiry + 1);
     for (int i = 0; i < 60; ++i) {
-        w.chain.mine(1, p2pkh_script({}).view(), memory_chain::contents::nothing);
-        w.catch_up();
-        w.client_side->tick(w.clock.now());
-        w.catch_up();
+        w.empty_block_for_client();
         REQUIRE(w.in_mempool() == "settlement");
     }
     check_rate(w.pays(), 2'000);
@@ -378,15 +381,9 @@ TEST_CASE("a refund whose contract is gone is at the market's fee when that is b
     for (int i = 0; i < 60; ++i) {
         w.chain.forget(w.id);
         if (refused) w.payer_view.refuse_next("mempool min fee not met");  // of the contract
-        w.chain.mine(1, p2pkh_script({}).view(), memory_chain::contents::nothing);
-        w.catch_up();
-        w.client_side->tick(w.clock.now());
-        w.catch_up();
+        w.empty_block_for_client();
     }
-    w.chain.mine(1, p2pkh_script({}).view(), memory_chain::contents::nothing);
-    w.catch_up();
-    w.client_side->tick(w.clock.now());
-    w.catch_up();
+    w.empty_block_for_client();
     REQUIRE(w.in_mempool() == "refund");
     if (refused)
         check_rate(w.chain.alone(*w.chain.spender_in_mempool(w.contract)).fee.value * 1'000 /

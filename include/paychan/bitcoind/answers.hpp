@@ -96,17 +96,18 @@ struct fee_settings {
     return std::max(min_relay_fee_rate, std::min(rate, s.max));
 }
 
-/// Of getmempoolentry: what a transaction pays and weighs together with its unmined ancestors; zeros when the node does not
-/// say.
-[[nodiscard]] inline package read_mempool_entry(const rpc_result& answer, const char* fee_name, const char* size_name) {
+/// Of getmempoolentry; zeros for what the node does not say.
+[[nodiscard]] inline mempool_fees read_mempool_entry(const rpc_result& answer) {
     if (!answer) return {};
-    const json& fees = member(*answer, "fees");
-    const auto text = number_text(member(fees, fee_name));
-    const auto fee = text ? parse_btc(*text) : fail(errc::malformed, "");
-    const auto vsize = integer(member(*answer, size_name));
-    constexpr std::int64_t block = 1'000'000;  // [vbytes] what is more, is in no block
-    if (!fee || !vsize || *vsize <= 0 || *vsize > block) return {};
-    return {*fee, *vsize};
+    const auto read = [&](const char* fee_name, const char* size_name) -> package {
+        constexpr std::int64_t block = 1'000'000;  // [vbytes] what is more, is in no block
+        const auto text = number_text(member(member(*answer, "fees"), fee_name));
+        const auto fee = text ? parse_btc(*text) : fail(errc::malformed, "");
+        const auto vsize = integer(member(*answer, size_name));
+        if (!fee || !vsize || *vsize <= 0 || *vsize > block) return {};
+        return {*fee, *vsize};
+    };
+    return {read("base", "vsize"), read("ancestor", "ancestorsize")};
 }
 
 /// What we use of getblockchaininfo.

@@ -141,8 +141,7 @@ private:
         broadcast_outcome outcome{};
         std::string words;
         fee_refusal for_fee = fee_refusal::none;
-        package with_ancestors{};
-        package alone{};
+        mempool_fees pays{};
     };
 
     // ------------------------------------------------------------------------------------------------------- looking
@@ -256,8 +255,7 @@ private:
     void tell_answers() {
         while (tell_ && !stopped_ && !answers_.empty()) {
             const answered first = answers_.front();
-            tell_all(broadcast_answer{first.id, first.outcome, first.words, first.for_fee, first.with_ancestors,
-                                      first.alone});
+            tell_all(broadcast_answer{first.id, first.outcome, first.words, first.for_fee, first.pays});
             answers_.pop_front();
         }
     }
@@ -326,8 +324,7 @@ private:
         rpc_.call("getmempoolentry", json::array({text(id)}),
                   [this, id, words = std::move(words)](rpc_result answer) mutable {
                       answers_.push_back({id, broadcast_outcome::accepted, std::move(words), fee_refusal::none,
-                                          read_mempool_entry(answer, "ancestor", "ancestorsize"),
-                                          read_mempool_entry(answer, "base", "vsize")});
+                                          read_mempool_entry(answer)});
                       tell_answers();
                   });
     }

@@ -14,15 +14,21 @@ namespace paychan {
 }
 
 namespace detail {
+/// Gives a transaction to the network that nothing rests on: it is stored already, or can be made again.
+template <Broadcaster B>
+void broadcast_again(bytes_view tx, B& broadcaster) {
+    result<effects> wanted;
+    wanted->broadcast.push_back(tx);
+    if (auto ready = on_disk({}, wanted))  // nothing is to be written
+        std::move(*ready).broadcast(broadcaster).without_connection().notify([](const event&) {});
+}
+
 /// Gives a stored transaction to the network.  Fails  not_found, store_failed, too_long.
 template <Store S, Broadcaster B>
 [[nodiscard]] result<bytes_view> broadcast_stored(record_kind kind, const txid& channel, S& store, B& broadcaster,
                                                   bytes_span memory) {
     PAYCHAN_TRY(const auto stored, store.get({kind, channel}, memory));
-    result<effects> wanted;
-    wanted->broadcast.push_back(stored.bytes);
-    PAYCHAN_TRY(auto ready, on_disk({}, wanted));  // it was there before
-    std::move(ready).broadcast(broadcaster).without_connection().notify([](const event&) {});
+    broadcast_again(stored.bytes, broadcaster);
     return stored.bytes;
 }
 }  // namespace detail

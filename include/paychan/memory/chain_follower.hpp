@@ -38,7 +38,7 @@ public:
         } else {
             submission said = chain_->submit(bytes);
             const auto how = said.accepted ? broadcast_outcome::accepted : broadcast_outcome::refused;
-            answers_.push_back({id, how, std::move(said.reason), chain_->with_ancestors(id), chain_->alone(id)});
+            answers_.push_back({id, how, std::move(said.reason), {chain_->alone(id), chain_->with_ancestors(id)}});
         }
     }
 
@@ -71,7 +71,7 @@ public:
         };
         for (std::size_t n = answers_.size(); n > 0; --n) {
             const answer a = answers_.front();
-            (void)told(broadcast_answer{a.id, a.outcome, a.words, why(a.words), a.with_ancestors, a.alone});
+            (void)told(broadcast_answer{a.id, a.outcome, a.words, why(a.words), a.pays});
             answers_.pop_front();
         }
         if (!reachable_ || stretch != stretch_) return events;
@@ -124,8 +124,7 @@ private:
         txid id;
         broadcast_outcome outcome{};
         std::string words;
-        package with_ancestors{};
-        package alone{};
+        mempool_fees pays{};
     };
 
     [[nodiscard]] static fee_refusal why(std::string_view words) {

@@ -11,17 +11,11 @@
 
 namespace paychan::detail {
 
-/// What a transaction in the mempool pays and weighs.
-struct mempool_entry {
-    package alone{};
-    package with_ancestors{};
-};
-
 /// What was offered for a channel that is settling, and what the network has taken.
 struct settlement_offer {
     std::vector<std::uint8_t> tx;  ///< given to the network in place of the stored one; empty: none
     txid id;                       ///< of `tx`
-    mempool_entry pays{};          ///< the one that was taken; vsize 0: none was
+    mempool_fees pays{};           ///< the one that was taken; vsize 0: none was
     outpoint payout;               ///< of that one
     satoshi value{};
     script_buffer script;

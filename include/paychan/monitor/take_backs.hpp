@@ -25,6 +25,13 @@ public:
     /// The network has taken one for this channel.
     [[nodiscard]] bool has(const txid& channel) const { return taken_.contains(channel); }
 
+    /// gone  bool(const txid&): the channel is watched no more
+    template <class Gone>
+    void forget_if(Gone&& gone) {
+        std::erase_if(offered_, [&](const auto& o) { return gone(o.second); });
+        std::erase_if(taken_, [&](const auto& t) { return gone(t.first); });
+    }
+
 private:
     std::map<txid, txid> offered_;  // and the channel of each
     std::map<txid, txid> taken_;    // channels, and what was taken last
