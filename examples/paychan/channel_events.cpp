@@ -46,7 +46,12 @@ void report_event(report& out, const event& e, std::int32_t protocol, const std:
             if (e.channel != txid{}) o["paid"] = e.total.value;
             break;
         case event_kind::taken_back:
-        case event_kind::confirmed: o["txid"] = text_of(e.closing); break;
+        case event_kind::confirmed:
+            if (e.closing != txid{})
+                o["txid"] = text_of(e.closing);
+            else
+                o["explanation"] = e.problem.text;
+            break;
         case event_kind::double_spent:
             o.update({{"txid", text_of(e.closing)}, {"lost", e.total.value}, {"explanation", e.problem.text}});
             break;

@@ -29,7 +29,7 @@ struct listener {
                       "settled " + channel + " with " + text_of(e.closing));
         else if (e.kind == event_kind::refunding)
             out.event({{"event", "refunding"}, {"channel", channel}}, "took the refund of " + channel);
-        else if (e.kind == event_kind::taken_back)
+        else if (e.kind == event_kind::taken_back || (e.kind == event_kind::confirmed && e.closing == txid{}))
             report_event(out, e);
     }
     void failure(const error& e, const txid& channel) {

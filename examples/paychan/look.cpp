@@ -64,10 +64,11 @@ bool show(any_store& store, channel_role role, const txid& id, report& out) {
                        std::to_string(record->protocol) + ", " + name_of(record->stage) + ", paid " +
                        text_of(record->paid()) + " of " + text_of(record->terms.value) + ", expires " +
                        text_of(record->terms.expiry);
-    if (record->closing != txid{}) {
-        o["closing"] = text_of(record->closing);
+    if (record->closing != txid{} || record->closing_height > 0) {
+        const bool known = record->closing != txid{};
+        if (known) o["closing"] = text_of(record->closing);
         o["closing_height"] = record->closing_height;
-        line += ", spent by " + text_of(record->closing);
+        line += known ? ", spent by " + text_of(record->closing) : ", spent, and not known by what, seen";
         line += record->closing_height > 0 ? " in block " + std::to_string(record->closing_height)
                                            : " (not yet in a block)";
     }

@@ -216,14 +216,13 @@ private:
     /// the contract outbids is not: that is an older refund, or a settlement, which pays this side too.
     void on_answer(const broadcast_answer& a) {
         const bool underpaid = a.outcome == broadcast_outcome::refused && a.for_fee == fee_refusal::underpaid;
-        if (a.outcome == broadcast_outcome::unreachable)
-            (void)list_.apply(a.id, happened::contract_answered{a.outcome, list_.height()});
+        (void)list_.on_contract_answered(a.id, a);
         if (a.outcome == broadcast_outcome::refused) on_contract_refused(a.id);
         if (a.outcome == broadcast_outcome::accepted) on_take_back(a.id);
         auto* const ended = list_.index().ended_by(a.id);
         if (ended == nullptr) return;
         const txid channel = ended->first;
-        (void)list_.apply(channel, happened::closing_answered{a.outcome, list_.height(), underpaid});
+        (void)list_.on_closing_answered(channel, a, underpaid);
         const auto& known = ended->second.state;
         if (!underpaid || known.ended() || known.built_rate == 0) return;
         const auto record = load_record(store_, record_kind::client_channel, channel);

@@ -330,6 +330,9 @@ struct broadcast_answer {
     std::string_view words;                   ///< the node's, for people; lives during the call
     fee_refusal for_fee = fee_refusal::none;  ///< with `refused`
     mempool_fees pays{};                      ///< with `accepted`, where the node tells
+    // What a node knows that has deleted its old blocks.  Of blocks that were told, or passed:
+    std::int32_t mined = 0;  ///< with `accepted`: [blocks] height of the one that holds it; 0: not known
+    bool spent = false;      ///< with `refused`: one has spent what its input 0 spends, or none ever had it
 };
 
 /// What transactions should pay now.  More with each: floor, rate, soon.

@@ -428,8 +428,7 @@ private:
         // A contract first: it may be what ended another channel.
         if (list_.index().find(a.id) != nullptr) {
             if (a.outcome == broadcast_outcome::accepted && a.pays.with_ancestors.vsize > 0) contracts_[a.id] = a.pays;
-            if (list_.apply(a.id, happened::contract_answered{a.outcome, list_.height()}).stop_if_open)
-                list_.stop_if_open(a.id);
+            if (list_.on_contract_answered(a.id, a).stop_if_open) list_.stop_if_open(a.id);
             return;
         }
         auto* const ended = list_.index().ended_by(a.id);
@@ -437,9 +436,10 @@ private:
         const txid channel = ended->first;
         const auto o = offers_.find(channel);
         const bool instead = o != offers_.end() && !o->second.tx.empty() && o->second.id == a.id;
-        if (a.outcome == broadcast_outcome::accepted) on_taken(channel, a, instead);
-        if (list_.apply(channel, happened::closing_answered{a.outcome, list_.height()}).tell)
-            tell_settled(channel, a.id);
+        if (a.outcome == broadcast_outcome::accepted && (a.mined == 0 || instead)) on_taken(channel, a, instead);
+        broadcast_answer news = a;
+        news.spent = a.spent && !instead;  // perhaps by the stored one, which is asked about first
+        if (list_.on_closing_answered(channel, news).tell) tell_settled(channel, a.id);
         if (a.outcome != broadcast_outcome::refused || ended->second.state.ended()) return;
         if (instead) {
             o->second.tx.clear();

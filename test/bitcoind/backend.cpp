@@ -145,6 +145,8 @@ struct follower {
     std::vector<outcome> outcomes;
     package last_package{};  // of the last broadcast
     fee_refusal last_refusal{};
+    std::int32_t last_mined = 0;
+    bool last_spent = false;
     fee_estimate last_fees{};
     std::vector<std::int64_t> fees;
     std::vector<node_status> states;
@@ -173,6 +175,8 @@ struct follower {
                 outcomes.push_back({a.id, a.outcome, std::string(a.words)});
                 last_package = a.pays.with_ancestors;
                 last_refusal = a.for_fee;
+                last_mined = a.mined;
+                last_spent = a.spent;
             },
             [this](const fee_estimate& f) {
                 fees.push_back(f.rate.sat_per_kvb);
@@ -1077,6 +1081,63 @@ TEST_CASE(
     t.broadcast(transaction_named(3));
     REQUIRE(t.run([&] { return t.f.outcomes.size() == 3; }));
     CHECK(t.f.last_refusal == fee_refusal::outbid);
+}
+
+TEST_CASE("where a transaction is, or that its input is spent, in blocks that were told before", "[bitcoind]") {
+    fixture t(20);
+    int code = -27;
+    const char* words = "Transaction already in block chain";
+    std::function<fake::reply(const fake::request&)> coin;
+    t.chain.first = [&](const fake::request& r) -> std::optional<fake::reply> {
+        if (r.method() == "sendrawtransaction") return fake::error(r, code, words);
+        if (r.method() == "gettxout") return coin(r);
+        return std::nullopt;
+    };
+    std::uint64_t n = 0;
+    const auto broadcast = [&](const std::function<fake::reply(const fake::request&)>& is) {
+        coin = is;
+        t.broadcast(transaction_named(++n));
+        REQUIRE(t.run([&] { return t.f.outcomes.size() == n; }));
+    };
+    const auto there = [&](std::size_t block, int confirmations) {
+        return [&t, block, confirmations](const fake::request& r) {
+            return fake::ok(r, json{{"bestblock", text(t.chain.active[block].hash)}, {"confirmations", confirmations}});
+        };
+    };
+    const auto nowhere = [](const fake::request& r) { return fake::ok(r, json{}); };
+    const auto forbidden = [](const fake::request&) { return fake::http(403, ""); };
+    t.follow();
+    REQUIRE(t.catch_up());
+
+    broadcast(there(20, 8));
+    CHECK(t.f.outcomes.back().how == broadcast_outcome::accepted);
+    CHECK(t.f.last_mined == 13);
+    for (const auto& unknown : std::vector<std::function<fake::reply(const fake::request&)>>{there(19, 7), there(20, 0),
+                                                                                             nowhere, forbidden}) {
+        broadcast(unknown);
+        CHECK(t.f.outcomes.back().how == broadcast_outcome::accepted);
+        CHECK(t.f.last_mined == 0);
+    }
+
+    code = -25;
+    words = "bad-txns-inputs-missingorspent";
+    broadcast(nowhere);
+    CHECK(t.f.outcomes.back().how == broadcast_outcome::refused);
+    CHECK(t.f.last_spent);
+    broadcast(there(20, 8));  // another input is missing
+    CHECK_FALSE(t.f.last_spent);
+    broadcast(forbidden);
+    CHECK(t.f.outcomes.back().how == broadcast_outcome::refused);
+    CHECK_FALSE(t.f.last_spent);
+    // Perhaps by the block that has just come: it will tell.
+    broadcast([&](const fake::request& r) {
+        t.chain.grow(1);
+        return fake::ok(r, json{});
+    });
+    CHECK_FALSE(t.f.last_spent);
+    words = "txn-mempool-conflict";
+    broadcast(nowhere);
+    CHECK_FALSE(t.f.last_spent);
 }
 
 TEST_CASE("a node that forbids its fee methods is followed at the fallback's rate", "[bitcoind]") {

@@ -39,6 +39,7 @@ inline const std::vector<std::vector<std::string_view>>& event_vocabulary() {
         {"from_90", "from_91", "from_95", "from_96"},
         {"is_accepted", "is_refused", "is_unreachable"},
         {"for_its_fee", "for_something_else"},
+        {"of_spent", "of_unspent"},
         {"early", "clock_at_deadline", "chain_at_deadline", "at_expiry", "past_expiry", "clock_past_week", "past_week"},
         {"nothing_seen", "seen_95", "seen_96", "seen_193", "buried"},
         {"behind", "caught_up"},
@@ -147,13 +148,20 @@ inline const std::vector<occurrence>& occurrences() {
         for (const auto& [is, outcome] : {std::pair{"is_accepted", broadcast_outcome::accepted},
                                           std::pair{"is_refused", broadcast_outcome::refused},
                                           std::pair{"is_unreachable", broadcast_outcome::unreachable}}) {
-            out.push_back({"contract_answered", words{is}, happened::contract_answered{outcome, other_height}});
-            if (outcome != broadcast_outcome::refused)
+            if (outcome != broadcast_outcome::refused) {
+                out.push_back({"contract_answered", words{is}, happened::contract_answered{outcome, other_height}});
                 out.push_back({"closing_answered", words{is}, happened::closing_answered{outcome, other_height}});
-            else
-                for (const bool underpaid : {false, true})
-                    out.push_back({"closing_answered", words{is, underpaid ? "for_its_fee" : "for_something_else"},
-                                   happened::closing_answered{outcome, other_height, underpaid}});
+                continue;
+            }
+            for (const bool spent : {false, true})
+                out.push_back({"contract_answered", words{is, spent ? "of_spent" : "of_unspent"},
+                               happened::contract_answered{outcome, other_height, spent}});
+            for (const auto& [underpaid, spent] :
+                 {std::pair{true, false}, std::pair{false, false}, std::pair{false, true}})
+                out.push_back(
+                    {"closing_answered",
+                     words{is, underpaid ? "for_its_fee" : "for_something_else", spent ? "of_spent" : "of_unspent"},
+                     happened::closing_answered{outcome, other_height, underpaid, spent}});
         }
 
         out.push_back({"fees_rose", {}, happened::fees_rose{}});
@@ -211,14 +219,14 @@ inline const std::vector<occurrence>& occurrences() {
         {"told_all", {facts}},
         {"driver_stored", {asked}},
         {"driver_settled", {told}},
-        {"contract_mined", {written, overdue, refused}},
-        {"contract_spent", {written, closed_by, recorded}},
+        {"contract_mined", {written, overdue, refused, coins}},
+        {"contract_spent", {written, closed_by, recorded, coins}},
         {"coins_spent", {written, accepted, closed_by}},
         {"passed_blocks", {written, closed_by, recorded}},
-        {"disconnected_blocks", {written, offered, recorded}},
+        {"disconnected_blocks", {written, offered, recorded, coins}},
         {"node_returned", {accepted, offered}},
-        {"contract_answered", {written, asked, accepted, refused, overdue, offered}},
-        {"closing_answered", {closing_refused, told, offered, built_at, built_rate}},
+        {"contract_answered", {written, asked, accepted, refused, overdue, offered, coins}},
+        {"closing_answered", {written, closing_refused, told, offered, built_at, built_rate, closed_by, coins}},
         {"record_written", {written}},
         {"settlement_built", {closing_refused, offered, asked_over, built_at, built_rate}},
         {"closing_offered", {told, offered, closed_by, built_rate}},

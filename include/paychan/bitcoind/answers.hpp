@@ -17,6 +17,8 @@ struct broadcast_result {
     broadcast_outcome outcome = broadcast_outcome::unreachable;
     std::string reason;  ///< empty when it was taken now
     fee_refusal for_fee = fee_refusal::none;
+    bool is_mined = false;     ///< accepted: a block has it already
+    bool lacks_input = false;  ///< refused: something that it spends is spent in a block, or is nowhere
 };
 
 /// Which of the words of a refusal ask for a higher fee.
@@ -44,14 +46,15 @@ struct broadcast_result {
     const rpc_error& e = answer.error();
     if (e.failure != rpc_failure::node_error) return {unreachable, e.message};
     const std::string_view words = e.message;
-    if (e.code == -27) return {accepted, e.message};
+    if (e.code == -27) return {accepted, e.message, fee_refusal::none, true};
     if (e.code == -25 || e.code == -26) {
         // Older nodes and dialects refuse what they have.  With the last of these only the witness differs, not the
         // txid.
         for (const std::string_view known :
              {"txn-already-in-mempool", "txn-already-known", "txn-same-nonwitness-data-in-mempool"})
             if (words.starts_with(known)) return {accepted, e.message};
-        return {refused, e.message, read_fee_refusal(words)};
+        return {refused, e.message, read_fee_refusal(words), false,
+                words.starts_with("bad-txns-inputs-missingorspent")};
     }
     if (e.code == -22) return {refused, e.message};
     return {unreachable, "the node cannot take it now (error " + std::to_string(e.code) + "): " + e.message};
@@ -108,6 +111,23 @@ struct fee_settings {
         return {*fee, *vsize};
     };
     return {read("base", "vsize"), read("ancestor", "ancestorsize")};
+}
+
+/// What we use of gettxout, for an output that is in a block and unspent.
+struct coin_info {
+    block_hash best;  ///< of which this is true
+    std::int32_t confirmations = 0;
+};
+
+/// Fails  not_found (it is not there), malformed, and as the node does.
+[[nodiscard]] inline result<coin_info> read_coin(const rpc_result& answer) {
+    if (!answer) return fail(errc::other, answer.error().message);
+    if (answer->is_null()) return fail(errc::not_found, "the output is spent, or in no block");
+    const auto best = parse_block_hash(text_or_empty(member(*answer, "bestblock")));
+    const auto confirmations = integer(member(*answer, "confirmations"));
+    if (!best || !confirmations || *confirmations < 1 || *confirmations > INT32_MAX)
+        return fail(errc::malformed, "the node's gettxout is not understood");
+    return coin_info{*best, static_cast<std::int32_t>(*confirmations)};
 }
 
 /// What we use of getblockchaininfo.

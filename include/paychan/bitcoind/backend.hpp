@@ -114,10 +114,13 @@ public:
         if (wrong_chain_) return answer_later(id, broadcast_outcome::unreachable, "the node is on another chain");
         std::string hex(2 * tx.size(), '\0');
         (void)to_hex(tx, hex);  // cannot fail: two characters a byte are there
-        if (right_chain_) return send(id, std::move(hex));
+        const auto input = parsed->input(0);
+        const sent_transaction own{id, input ? input->prevout : outpoint{},
+                                   static_cast<std::uint32_t>(parsed->output_count())};
+        if (right_chain_) return send(own, std::move(hex));
         if (held_.size() >= settings_.max_held)
             return answer_later(id, broadcast_outcome::unreachable, "too many transactions wait for the node");
-        held_.push_back({id, std::move(hex)});
+        held_.push_back({own, std::move(hex)});
     }
 
 private:
@@ -131,8 +134,14 @@ private:
 
     using clock = std::chrono::steady_clock;
 
-    struct held_broadcast {
+    struct sent_transaction {
         txid id;
+        outpoint input;  // the first
+        std::uint32_t outputs = 0;
+    };
+
+    struct held_broadcast {
+        sent_transaction tx;
         std::string hex;
     };
 
@@ -142,6 +151,8 @@ private:
         std::string words;
         fee_refusal for_fee = fee_refusal::none;
         mempool_fees pays{};
+        std::int32_t mined = 0;
+        bool spent = false;
     };
 
     // ------------------------------------------------------------------------------------------------------- looking
@@ -187,7 +198,7 @@ private:
             if (own != look_) return;
         }
         downloading_ = info.initial_download;
-        for (auto& [id, hex] : std::exchange(held_, {})) send(id, std::move(hex));
+        for (auto& [tx, hex] : std::exchange(held_, {})) send(tx, std::move(hex));
         tell_tip(info);
         if (own != look_) return;
         ask_fee_rate();
@@ -255,7 +266,8 @@ private:
     void tell_answers() {
         while (tell_ && !stopped_ && !answers_.empty()) {
             const answered first = answers_.front();
-            tell_all(broadcast_answer{first.id, first.outcome, first.words, first.for_fee, first.pays});
+            tell_all(broadcast_answer{first.id, first.outcome, first.words, first.for_fee, first.pays, first.mined,
+                                      first.spent});
             answers_.pop_front();
         }
     }
@@ -304,14 +316,61 @@ private:
     }
 
     // --------------------------------------------------------------------------------------------------- broadcasting
-    void send(const txid& id, std::string hex) {
-        rpc_.call("sendrawtransaction", json::array({std::move(hex)}), [this, id](rpc_result answer) {
-            broadcast_result r = read_broadcast(answer, id);
+    void send(const sent_transaction& tx, std::string hex) {
+        rpc_.call("sendrawtransaction", json::array({std::move(hex)}), [this, tx](rpc_result answer) {
+            broadcast_result r = read_broadcast(answer, tx.id);
             if (r.outcome == broadcast_outcome::refused) next_fee_ = {};  // perhaps for its fee: what is it now?
-            if (r.outcome == broadcast_outcome::accepted) return ask_package(id, std::move(r.reason));
-            answers_.push_back({id, r.outcome, std::move(r.reason), r.for_fee});
-            tell_answers();
+            if (r.is_mined) return ask_where(tx, 0, std::move(r.reason));
+            if (r.outcome == broadcast_outcome::accepted) return ask_package(tx.id, std::move(r.reason));
+            if (r.lacks_input) return ask_whether_spent(tx, false, std::move(r.reason));
+            answered_now({tx.id, r.outcome, std::move(r.reason), r.for_fee});
         });
+    }
+
+    void answered_now(answered a) {
+        answers_.push_back(std::move(a));
+        tell_answers();
+    }
+
+    [[nodiscard]] bool was_told(const block_hash& best) const {
+        const chain_position& told = walk_.position();
+        return !told.empty() && told[0].hash == best.bytes;
+    }
+
+    /// Blocks tell where it is, but those that the node has deleted: its unspent outputs know.
+    void ask_where(const sent_transaction& tx, std::uint32_t output, std::string words) {
+        rpc_.call("gettxout", json::array({text(tx.id), output, false}),
+                  [this, tx, output, words = std::move(words)](rpc_result answer) mutable {
+                      const auto coin = read_coin(answer);
+                      constexpr std::uint32_t most = 2;  // [outputs] of contracts, refunds and settlements
+                      if (!coin && coin.error().code == errc::not_found && output + 1 < std::min(tx.outputs, most))
+                          return ask_where(tx, output + 1, std::move(words));
+                      answered a{tx.id, broadcast_outcome::accepted, std::move(words)};
+                      if (coin && was_told(coin->best)) a.mined = walk_.position()[0].height - coin->confirmations + 1;
+                      answered_now(std::move(a));
+                  });
+    }
+
+    /// Neither in a block nor in the mempool: in a block that is still to be told, or in one that nobody can show?
+    void ask_whether_spent(const sent_transaction& tx, bool in_mempool, std::string words) {
+        rpc_.call("gettxout", json::array({text(tx.input.id), tx.input.index, in_mempool}),
+                  [this, tx, in_mempool, words = std::move(words)](rpc_result answer) mutable {
+                      const auto coin = read_coin(answer);
+                      const bool gone = !coin && coin.error().code == errc::not_found;
+                      if (!gone) return answered_now({tx.id, broadcast_outcome::refused, std::move(words)});
+                      if (!in_mempool) return ask_whether_spent(tx, true, std::move(words));
+                      ask_whether_all_told(tx.id, walk_.position(), std::move(words));
+                  });
+    }
+    /// told  before the node was asked whether the coin is there
+    void ask_whether_all_told(const txid& id, const chain_position& told, std::string words) {
+        rpc_.call("getblockchaininfo", json::array(),
+                  [this, id, told, words = std::move(words)](rpc_result answer) mutable {
+                      const auto info = answer ? read_chain_info(*answer) : fail(errc::other, answer.error().message);
+                      answered a{id, broadcast_outcome::refused, std::move(words)};
+                      a.spent = info && was_told(info->best) && !told.empty() && told[0] == walk_.position()[0];
+                      answered_now(std::move(a));
+                  });
     }
 
     static std::string text(const txid& id) {
@@ -323,9 +382,8 @@ private:
     void ask_package(const txid& id, std::string words) {
         rpc_.call("getmempoolentry", json::array({text(id)}),
                   [this, id, words = std::move(words)](rpc_result answer) mutable {
-                      answers_.push_back({id, broadcast_outcome::accepted, std::move(words), fee_refusal::none,
-                                          read_mempool_entry(answer)});
-                      tell_answers();
+                      answered_now({id, broadcast_outcome::accepted, std::move(words), fee_refusal::none,
+                                    read_mempool_entry(answer)});
                   });
     }
 
@@ -335,7 +393,7 @@ private:
     }
 
     void give_up_held(const std::string& words) {
-        for (const auto& h : std::exchange(held_, {})) answer_later(h.id, broadcast_outcome::unreachable, words);
+        for (const auto& h : std::exchange(held_, {})) answer_later(h.tx.id, broadcast_outcome::unreachable, words);
     }
 
     // --------------------------------------------------------------------------------------------------------- others

@@ -18,7 +18,8 @@ enum class event_kind : std::uint8_t {
     error,    ///< problem; data = the peer's own words when it was the peer who refused (unsafe to print unescaped)
     closed,   ///< the connection is over; the channel's record is kept
     refunding,  ///< client: the expiry has passed and the refund was broadcast; closing = its txid
-    confirmed,  ///< a transaction that spends the contract is in a block; closing = its txid, data = the transaction
+    confirmed,  ///< a transaction that spends the contract is in a block; closing = its txid, data = the transaction; zeros
+                ///< when nobody can show that block, with a problem that says so
     buried,  ///< that block is so deep, or the contract missing so long, or so many such, that the records were deleted
     double_spent,  ///< another transaction, in a block, has spent the contract's coins: payments on it are worth nothing
                    ///< while that stays; closing = its txid, data = the transaction; total = what is lost

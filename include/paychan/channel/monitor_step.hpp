@@ -72,11 +72,13 @@ struct coins_spent {
 struct contract_answered {
     broadcast_outcome outcome{};
     std::int32_t height = 0;
+    bool spent = false;  ///< refused: as in broadcast_answer
 };
 struct closing_answered {
     broadcast_outcome outcome{};
     std::int32_t height = 0;
     bool underpaid = false;  ///< refused for its fee, and nodes have no other
+    bool spent = false;      ///< refused: as in broadcast_answer
 };
 /// Fees have risen: what is unmined may pay too little by now.
 struct fees_rose {};
@@ -171,6 +173,7 @@ struct due {
 //  server, unmined        | contract refused         | stop payments, if open                         | refused
 //  not ended              | its node returned        | offer all that is in no block, at the next look| not backed
 //  server, settling       | settlement accepted      | tell settled, once                             |
+//  mined, not ended       | refused: contract spent  | keep, write the end, tell confirmed            | ended, unseen
 //  server, refused        | six blocks later         | forget, if it never opened                     | gone
 //  server, unbegun        | a week after the expiry  | forget                                         | gone
 //  ended                  | 100 blocks deep          | forget; not one that is mined under another id | gone
@@ -278,7 +281,7 @@ struct monitor_rules {
         out.keep = w.contract_height != m.height || w.lost;
         w.contract_height = m.height;
         if (w.lost) w.end_height = 0;
-        w.lost = w.elsewhere = false;
+        w.lost = w.elsewhere = w.gone = false;
         w.overdue = false;
         w.refused_at = watched::never;  // a block says more than a mempool
         if (!w.ended()) w.unwritten = false;
@@ -290,7 +293,7 @@ struct monitor_rules {
         out.keep = w.end_height != e.height || w.closing != e.by || w.lost;
         w.end_height = e.height;
         w.closing = e.by;
-        w.lost = w.elsewhere = false;
+        w.lost = w.elsewhere = w.gone = false;
         w.stage = channel_stage::settling;
         w.unwritten = true;
         out.write_end = true;
@@ -333,6 +336,7 @@ struct monitor_rules {
             out.keep = out.watch_coins = true;
         }
         if (w.recorded_height >= d.from) w.recorded_height = 0;  // that block is not on the chain any more
+        w.gone = false;
         return out;
     }
 
@@ -346,7 +350,10 @@ struct monitor_rules {
 
     duties operator()(const happened::contract_answered& a) const {
         duties out;
-        if (a.outcome == broadcast_outcome::unreachable) w.offered = watched::never;
+        if (a.outcome == broadcast_outcome::unreachable)
+            w.offered = watched::never;
+        else
+            w.gone = a.spent && w.contract_height == 0 && !w.ended();
         if (!server) return out;
         if (a.outcome == broadcast_outcome::accepted) {
             w.refused_at = watched::never;
@@ -366,6 +373,9 @@ struct monitor_rules {
 
     duties operator()(const happened::closing_answered& a) const {
         duties out;
+        // The contract was there, or can be no more; and no block that was shown has what spent it.
+        if (a.spent && w.ended()) return out;
+        if (a.spent && (w.contract_height != 0 || w.gone)) return (*this)(happened::contract_spent{a.height, {}});
         if (a.outcome == broadcast_outcome::unreachable) {
             w.offered = watched::never;
         } else if (server && w.stage == channel_stage::settling) {

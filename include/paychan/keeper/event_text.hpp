@@ -38,7 +38,9 @@ namespace paychan {
             return line;
         }
         case event_kind::refunding: return "taking the refund of " + channel;
-        case event_kind::confirmed: return channel + " ended on chain with transaction " + text_of(e.closing);
+        case event_kind::confirmed:
+            if (e.closing == txid{}) return channel + " ended on chain: " + std::string(e.problem.text);
+            return channel + " ended on chain with transaction " + text_of(e.closing);
         case event_kind::buried: return channel + " is buried and forgotten";
         case event_kind::double_spent:
             return channel + ": " + std::string(e.problem.text) + ", with transaction " + text_of(e.closing) + "; " +

@@ -187,6 +187,30 @@ public:
         return todo;
     }
 
+    /// The network's word on what ends a channel: refund or settlement.
+    [[nodiscard]] duties on_closing_answered(const txid& channel, const broadcast_answer& a, bool underpaid = false) {
+        item* const e = index_.find(channel);
+        if (e == nullptr) return {};
+        if (a.mined > 0 && !e->second.state.ended()) {
+            const auto stored = store_.get({kinds.closing, channel}, memory_);
+            const auto tx = stored ? parse_transaction(stored->bytes) : fail(stored.error());
+            on_end(channel, a.id, tx && tx->id() == a.id ? tx->bytes() : bytes_view{}, a.mined);
+            return {};
+        }
+        const duties todo = apply(channel, happened::closing_answered{a.outcome, height_, underpaid, a.spent});
+        if (todo.tell != event_kind::confirmed) return todo;
+        tell_of_block(event_kind::confirmed, channel, write_end(channel), {}, {},
+                      {errc::not_found,
+                       "the contract was spent in a block that the node has deleted, and by what is not known: another "
+                       "node or a block explorer shows what spends its output 0"});
+        return {};
+    }
+    /// Its word on a contract.
+    duties on_contract_answered(const txid& channel, const broadcast_answer& a) {
+        if (a.mined > 0) return apply(channel, happened::contract_mined{a.mined});
+        return apply(channel, happened::contract_answered{a.outcome, height_, a.spent});
+    }
+
     /// The network refuses a contract: a channel that was open takes no payments until the network thinks better of it.
     void stop_if_open(const txid& id) {
         if (is_attached(id)) return;
@@ -441,11 +465,17 @@ private:
         }
     }
 
-    void on_spent(const txid& channel, const txid& closing, const transaction& tx, std::int32_t height) {
+    /// A block has what spends the contract.
+    result<channel_record> on_end(const txid& channel, const txid& closing, bytes_view tx, std::int32_t height) {
         (void)apply(channel, happened::contract_spent{height, closing});
-        const auto record = write_end(channel);
+        auto record = write_end(channel);
         // Told all the same: a connection that holds the channel must not take payments on a contract that is spent.
-        tell_of_block(event_kind::confirmed, channel, record, closing, tx.bytes());
+        tell_of_block(event_kind::confirmed, channel, record, closing, tx);
+        return record;
+    }
+
+    void on_spent(const txid& channel, const txid& closing, const transaction& tx, std::int32_t height) {
+        const auto record = on_end(channel, closing, tx.bytes(), height);
         // Only a refund has a lock time.
         if (Role == channel_role::server && tx.lock_time() != 0)
             tell_of_block(event_kind::lost, channel, record ? record : load_record(store_, kinds.channel, channel),

@@ -278,6 +278,42 @@ async function prunedEnd(ctx) {
   }
 }
 
+/** The end of a channel in a block that the node has deleted before anybody read it: the node's unspent outputs tell. */
+async function prunedUnseen(ctx) {
+  const {w, channel} = await deserted(ctx, channelOf);
+  const [{expiry}] = await w.channels('client');
+  const settled = await ctx.run(['settle', '--all', ...w.server]);
+  const {txid} = settled.all('settled')[0];
+  await w.mined(txid);
+  const height = await w.node.height();
+  await w.node.mine(2);
+  await w.node.passTime(expiry + 600);
+  const front = await without(ctx, w, [...Array(await w.node.height() + 1).keys()], {code: -1, message: 'Block not available (pruned data)'});
+  const args = (side) => front.args(side).filter((a) => a !== '--rescan');
+  // The server's own transaction: its output is there, so the node knows in which block.
+  await ctx.run(['settle', ...args('server')]);
+  const [server] = await w.channels('server');
+  ctx.assert.deepEqual([server.channel, server.closing, server.closing_height], [channel, txid, height]);
+  // Another's: the contract is spent, and the client's refund did not do it.
+  const refund = await ctx.run(['refund', ...args('client')]);
+  const told = refund.all('confirmed');
+  ctx.assert.equal(told.length, 1);
+  ctx.assert.equal(told[0].txid, undefined);
+  ctx.assert.match(told[0].explanation, /a block that the node has deleted.*what spends its output 0/);
+  const [client] = await w.channels('client');
+  ctx.assert.deepEqual([client.channel, client.closing, client.closing_height], [channel, undefined, await w.node.height()]);
+  for (const [command, side] of [['settle', 'server'], ['refund', 'client']]) {
+    const again = await ctx.run([command, ...args(side)]);
+    ctx.assert.deepEqual([...again.all('broadcast'), ...again.all('confirmed'), ...again.all('error')], []);
+    ctx.assert.equal((await ctx.tool('watch', '--until-idle', ...args(side)).exit()).code, 0, 'nothing is left to do');
+  }
+  await w.node.mine(100);
+  for (const [command, side] of [['settle', 'server'], ['refund', 'client']]) {
+    await ctx.run([command, ...args(side)]);
+    ctx.assert.deepEqual(await w.channels(side), [], 'it is buried');
+  }
+}
+
 /** A block is held back, and no settlement can be written: it leaves all the same in the last hour. */
 async function heldBackOnFullDisk(ctx) {
   const {w, channel} = await deserted(ctx, channelOf);
@@ -400,6 +436,7 @@ module.exports = [
   {name: 'watch: a channel that was unbacked is settled while an early block is held back', run: unbacked},
   {name: 'watch: a full disk and a block that is held back keep no settlement at home in the last hour', run: heldBackOnFullDisk},
   {name: 'an end that the store knows, in blocks that the node has deleted, is an end', run: prunedEnd},
+  {name: 'an end that nobody read, in blocks that the node has deleted, is learnt from its unspent outputs', run: prunedUnseen},
   {name: 'a damaged network or birthday is told and repaired, and money comes home', run: damagedHousekeeping},
   {name: 'a store that does not say its network is not bound to a wrong one by a slip of the hand', run: slipOfNetwork},
   {name: 'watch: a record that cannot be read is told once, and is no success', run: unreadable},
