@@ -32,12 +32,13 @@ int run_balance(const options& o, report& out) {
     n.stop();
     out.event({{"event", "balance"},
                {"confirmed", b.confirmed.value},
+               {"unconfirmed", b.unconfirmed.value},
                {"reserved", b.reserved.value},
                {"immature", b.immature.value},
                {"legacy", b.p2pkh.value},
                {"height", n.height()}},
-              "confirmed " + text_of(b.confirmed) + " (of that in P2PKH coins " + text_of(b.p2pkh) + "), reserved " +
-                  text_of(b.reserved) + ", immature " + text_of(b.immature));
+              "confirmed " + text_of(b.confirmed) + " (of that in P2PKH coins " + text_of(b.p2pkh) + "), unconfirmed " +
+                  text_of(b.unconfirmed) + ", reserved " + text_of(b.reserved) + ", immature " + text_of(b.immature));
     return exit_done;
 }
 

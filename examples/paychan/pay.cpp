@@ -149,6 +149,11 @@ int run_pay(const options& o, report& out) {
             if (!n.catch_up()) return exit_failed;
             if (!o.new_channel) events.resuming = resumable(n, &out, o, versions);
         }
+        // Change of contracts that are in no block counts when the node says that it has them.
+        if (!events.resuming && n.wallet().balance().unconfirmed.value > 0) {
+            monitor.tick(n.clock().now());
+            if (!n.deliver()) return exit_failed;
+        }
         const bool exported = !events.resuming || o.export_folder.empty() || keep_export(n, out, *events.resuming, o);
         const auto open = [&] {
             return n.wait_for<channel_record>([&](auto done) {

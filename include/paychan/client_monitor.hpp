@@ -14,7 +14,8 @@ struct no_wallet {};
 /// the chain, tick() every second or so, and save() before the chain's position is stored: see keeper/.
 /// Refunds leave as soon as the chain's median time allows, at the fee of the day, and again with each block until one is in
 /// a block: at a higher fee where the market asks for more, or where none takes it.  What was stored when the channel opened
-/// leaves in its place when the keys cannot be had.
+/// leaves in its place when the keys cannot be had.  Until then the contract of an open channel is given to the network with
+/// each block, while it is in none.
 /// With a TakeBackWallet, a contract that is in no block and that the network refuses after the expiry, which makes its
 /// refund useless, has its coins sent back to that wallet; before the expiry only `abandon` does that.  When a block has spent
 /// them the channel has ended.
@@ -75,6 +76,7 @@ public:
     void tick(unix_time now) {
         list_.tick(now, list_.median_time(), [this](const txid& id, const duties& todo, const happened::look& look) {
             if (todo.offer_closing) refund(id, look, false);
+            if (todo.offer_contract && !todo.offer_closing) offer_contract(id, look);
         });
         take_backs_.forget_if([this](const txid& id) { return list_.index().find(id) == nullptr; });
     }
@@ -121,6 +123,19 @@ public:
 private:
     static constexpr std::int64_t patience = 12;    // [blocks] that a refund waits at what the market asks
     static constexpr std::int64_t most_steps = 48;  // times an eighth more than that
+
+    void offer_contract(const txid& id, const happened::look& look) {
+        (void)detail::broadcast_stored(record_kind::client_contract, id, store_, broadcaster_, list_.memory());
+        (void)list_.apply(id, happened::contract_offered{look.round, look.now});
+    }
+
+    /// A contract that was refused before, for what it spends was not there.
+    void offer_what_hangs_on(const txid& contract) {
+        for (const txid& id : list_.index().spending_outputs_of(contract)) {
+            const watched& w = list_.index().find(id)->second.state;
+            if (w.stage == channel_stage::open && !w.backed) offer_contract(id, list_.look());
+        }
+    }
 
     /// underpaid  the last one was refused for its fee
     void refund(const txid& id, const happened::look& look, bool underpaid) {
@@ -218,7 +233,10 @@ private:
         const bool underpaid = a.outcome == broadcast_outcome::refused && a.for_fee == fee_refusal::underpaid;
         (void)list_.on_contract_answered(a.id, a);
         if (a.outcome == broadcast_outcome::refused) on_contract_refused(a.id);
-        if (a.outcome == broadcast_outcome::accepted) on_take_back(a.id);
+        if (a.outcome == broadcast_outcome::accepted) {
+            on_take_back(a.id);
+            offer_what_hangs_on(a.id);
+        }
         auto* const ended = list_.index().ended_by(a.id);
         if (ended == nullptr) return;
         const txid channel = ended->first;

@@ -200,8 +200,9 @@ template <Store S>
 
 /// The client's coins.
 /// fund(script, amount, rate, memory)  a signed transaction, written into `memory`, whose output 0 pays `amount` to
-///                                     `script`.  Its inputs are confirmed coins, and stay reserved until `release`d or
-///                                     seen spent.  Fails  insufficient_funds, too_long (memory), key_unavailable.
+///                                     `script`.  Its inputs are confirmed coins, or change of unmined transactions that
+///                                     nobody else can replace, and stay reserved until `release`d or seen spent.
+///                                     Fails  insufficient_funds, too_long (memory), key_unavailable.
 /// release(tx)                         the funded transaction will never be broadcast: its coins are free again.
 template <class W>
 concept FundingWallet = requires(W w, bytes_view script, satoshi amount, fee_rate rate, bytes_span memory,

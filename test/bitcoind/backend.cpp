@@ -939,9 +939,9 @@ TEST_CASE("broadcasts that wait for the node are bounded", "[bitcoind]") {
     CHECK(t.f.outcomes.empty());
     t.follow();
     REQUIRE(t.run([&] { return t.f.outcomes.size() == 4; }));
-    CHECK(t.f.outcomes[0].how == broadcast_outcome::unreachable);
-    CHECK(t.f.outcomes[1].how == broadcast_outcome::unreachable);
-    CHECK(t.f.outcomes[3].how == broadcast_outcome::accepted);
+    CHECK(t.f.outcomes[0].how == broadcast_outcome::accepted);  // in their order
+    CHECK(t.f.outcomes[1].how == broadcast_outcome::accepted);
+    CHECK(t.f.outcomes[3].how == broadcast_outcome::unreachable);
 }
 
 TEST_CASE("a node that goes down and comes back is told once each; broadcasts meanwhile are unreachable",
@@ -1138,6 +1138,20 @@ TEST_CASE("where a transaction is, or that its input is spent, in blocks that we
     words = "txn-mempool-conflict";
     broadcast(nowhere);
     CHECK_FALSE(t.f.last_spent);
+
+    // Answers that take more questions than others come in their turn all the same.
+    words = "bad-txns-inputs-missingorspent";
+    const txid late = parse_transaction(bytes_view(transaction_named(++n)))->id();
+    t.broadcast(transaction_named(n));
+    int answers = 0;
+    coin = [&](const fake::request& r) {
+        if (answers++ == 0) words = "min relay fee not met";
+        return fake::ok(r, json{});
+    };
+    t.broadcast(transaction_named(n));
+    REQUIRE(t.run([&] { return t.f.outcomes.size() == n + 1; }));
+    CHECK(t.f.outcomes[n - 1].id == late);
+    CHECK(t.f.outcomes[n - 1].reason == "bad-txns-inputs-missingorspent");
 }
 
 TEST_CASE("a node that forbids its fee methods is followed at the fallback's rate", "[bitcoind]") {

@@ -224,18 +224,18 @@ inline const std::vector<occurrence>& occurrences() {
         {"coins_spent", {written, accepted, closed_by}},
         {"passed_blocks", {written, closed_by, recorded}},
         {"disconnected_blocks", {written, offered, recorded, coins}},
-        {"node_returned", {accepted, offered}},
-        {"contract_answered", {written, asked, accepted, refused, overdue, offered, coins}},
+        {"node_returned", {accepted, offered, asked_over}},
+        {"contract_answered", {written, asked, accepted, refused, overdue, offered, asked_over, coins}},
         {"closing_answered", {written, closing_refused, told, offered, built_at, built_rate, closed_by, coins}},
         {"record_written", {written}},
         {"settlement_built", {closing_refused, offered, asked_over, built_at, built_rate}},
         {"closing_offered", {told, offered, closed_by, built_rate}},
         {"fees_rose", {told, offered}},
-        {"contract_offered", {asked, offered}},
+        {"contract_offered", {asked, offered, asked_over}},
         {"connection_asked", {asked_over}},
     };
     if (kind != "look") return all.at(kind);
-    if (r == channel_role::client) return {read, written, told, offered};
+    if (r == channel_role::client) return {read, written, told, offered, asked_over};
     if (of_stage == 3) return {read, written, closing_refused, offered, built_at};
     return {read, written, accepted, refused, overdue, offered, asked_over};
 }

@@ -504,6 +504,119 @@ TEST_CASE("the coins of a contract that is taken back are free when that is mine
     CHECK(w.take_back(bytes_view(*contract).first(20), five, other).error().code == errc::malformed);
 }
 
+TEST_CASE("change of a contract that is in no block funds the next one, once the network has that",
+          "[memory][wallet]") {
+    coin_world world;
+    seed_wallet w = open_wallet();
+    world.give(w, funding_style::segwit, satoshi{10'000'000});
+    world.mine(w);
+    std::vector<std::uint8_t> memory(5000);
+    const auto fund = [&] { return w.fund(contract_script.view(), satoshi{1'000'000}, five, memory); };
+    const auto funded = [&] {
+        const auto tx = fund();
+        REQUIRE(tx);
+        return byte_string(tx->begin(), tx->end());
+    };
+    const byte_string first = funded();
+    const txid one = id_of(first);
+    CHECK(w.balance().unconfirmed.value > 8'990'000);
+    CHECK(w.balance().confirmed == satoshi{0});
+    CHECK(fund().error().code == errc::insufficient_funds);
+    world.network.refuse_next("mempool full");
+    world.network.broadcast(first);
+    world.tell(w);
+    CHECK(fund().error().code == errc::insufficient_funds);
+
+    world.network.broadcast(first);
+    world.tell(w);
+    const byte_string second = funded();
+    CHECK(parse_transaction(bytes_view(second))->input(0)->prevout.id == one);
+    CHECK(world.chain.submit(second).reason == "");
+    CHECK(w.balance().unconfirmed.value > 7'980'000);  // of the second one only
+    SECTION("both are mined, and the last change is a coin") {
+        world.mine(w);
+        CHECK(w.balance().unconfirmed == satoshi{0});
+        CHECK(w.balance().confirmed.value > 7'980'000);
+        CHECK(w.balance().reserved == satoshi{0});
+    }
+    SECTION("the second one is not sent: its coins are free") {
+        w.release(second);
+        CHECK(w.balance().unconfirmed.value > 8'990'000);
+    }
+    SECTION("the second one is taken back, before the first is mined") {
+        world.chain.forget(id_of(second));
+        const auto back = w.take_back(second, five, memory);
+        REQUIRE(back);
+        CHECK(world.chain.submit(*back).reason == "");
+        CHECK(parse_transaction(*back)->input(0)->prevout.id == one);
+    }
+    SECTION("the first one is double spent in a block: nothing is left of either") {
+        world.chain.forget(one);
+        const auto back = w.take_back(first, five, memory);
+        REQUIRE(back);
+        REQUIRE(world.chain.submit(*back).reason == "");
+        world.mine(w);
+        CHECK(w.balance().unconfirmed == satoshi{0});
+        CHECK(w.balance().confirmed.value > 9'990'000);
+    }
+    SECTION("after a restart, in whatever order the contracts are told") {
+        const bool in_order = GENERATE(true, false);
+        w = open_wallet();
+        world.network = chain_follower(world.chain, 1);
+        REQUIRE(w.reserve_inputs_of(in_order ? first : second));
+        REQUIRE(w.reserve_inputs_of(in_order ? second : first));
+        world.tell(w);
+        CHECK(w.balance().unconfirmed.value > 7'980'000);
+        CHECK(fund().error().code == errc::insufficient_funds);
+        world.network.broadcast(second);
+        world.tell(w);
+        CHECK(fund().error().code == errc::insufficient_funds);  // what that rests on is not known to be there
+        world.network.broadcast(first);
+        world.tell(w);
+        CHECK(world.chain.submit(funded()).reason == "");
+    }
+    SECTION("a node that was away may have forgotten it") {
+        w.release(second);
+        world.network.restart_node();
+        world.tell(w);
+        CHECK(fund().error().code == errc::insufficient_funds);
+    }
+}
+
+TEST_CASE("no more than ten unmined contracts hang on each other", "[memory][wallet]") {
+    coin_world world;
+    seed_wallet w = open_wallet();
+    world.give(w, funding_style::segwit, satoshi{20'000'000});
+    world.mine(w);
+    std::vector<std::uint8_t> memory(5000);
+    const auto fund = [&] { return w.fund(contract_script.view(), satoshi{1'000'000}, five, memory); };
+    for (int i = 0; i < 11; ++i) {
+        const auto tx = fund();
+        REQUIRE(tx);
+        world.network.broadcast(*tx);
+        world.tell(w);
+        REQUIRE(world.chain.in_mempool(parse_transaction(*tx)->id()));
+    }
+    CHECK(fund().error().code == errc::insufficient_funds);
+    world.mine(w);
+    CHECK(fund());
+}
+
+TEST_CASE("change of the legacy style, whose txids others can change, funds nothing before it is mined",
+          "[memory][wallet]") {
+    coin_world world;
+    seed_wallet w = open_wallet(funding_style::legacy);
+    world.give(w, funding_style::legacy, satoshi{10'000'000});
+    world.mine(w);
+    std::vector<std::uint8_t> memory(5000);
+    const auto tx = w.fund(contract_script.view(), satoshi{1'000'000}, five, memory);
+    REQUIRE(tx);
+    world.network.broadcast(*tx);
+    world.tell(w);
+    CHECK(w.balance().unconfirmed == satoshi{0});
+    CHECK(w.fund(contract_script.view(), satoshi{1'000'000}, five, memory).error().code == errc::insufficient_funds);
+}
+
 TEST_CASE("a sweep sends coins of both forms, but none that is reserved or not worth its fee", "[memory][wallet]") {
     coin_world world;
     seed_wallet w = open_wallet(funding_style::segwit);

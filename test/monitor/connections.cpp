@@ -254,14 +254,14 @@ TEST_CASE("an open channel whose contract is refused takes no payment before the
     w.payee_view.refuse_next("bad-txns-inputs-missingorspent");
     const std::uint64_t version = w.server_record().version;
     SECTION("nobody holds it") {
-        w.tick();
+        w.tick_server();
         CHECK(w.server_record().stage == channel_stage::unbacked);
         CHECK(w.server_record().version == version + 1);
         CHECK(w.server_record().paid() == satoshi{50'000});
         CHECK(w.payee_told.heard.empty());
         // It is not forgotten, and its contract is offered with each block; the client comes back, too.
         w.mine();
-        w.tick();
+        w.tick_server();
         CHECK(w.chain.in_mempool(w.id));
         w.payee.events.heard.clear();
         REQUIRE(w.open(satoshi{0}));
@@ -272,37 +272,37 @@ TEST_CASE("an open channel whose contract is refused takes no payment before the
     }
     SECTION("at the deadline it is settled all the same, if the network has taken the contract since") {
         w.chain.mine(1, p2pkh_script({}).view(), memory_chain::contents::nothing);
-        w.tick();
+        w.tick_server();
         REQUIRE(w.server_record().stage == channel_stage::unbacked);
         const bool taken = GENERATE(true, false);
         if (!taken) w.payee_view.refuse_next("mempool min fee not met");
         w.chain.mine(1, p2pkh_script({}).view(), memory_chain::contents::nothing);
-        w.tick();
+        w.tick_server();
         REQUIRE(w.chain.in_mempool(w.id) == taken);
         w.set_time(w.expiry + -w.server_settings.settle_margin);
-        w.tick();
+        w.tick_server();
         CHECK(w.in_mempool() == (taken ? "settlement" : "nothing"));
         // Taken at last: it is not too late.
         w.chain.mine(1, p2pkh_script({}).view(), memory_chain::contents::nothing);
-        w.tick();
-        w.tick();
+        w.tick_server();
+        w.tick_server();
         CHECK(w.in_mempool() == "settlement");
     }
     SECTION("a connection holds it, and hears of it itself") {
         w.payee_told.attached.push_back(w.id);
-        w.tick();
+        w.tick_server();
         CHECK(w.server_record().stage == channel_stage::open);
         CHECK(w.server_record().version == version);
     }
     SECTION("the disk cannot take it: reported, and seen again with the next block") {
         w.payee.plan = {call::store_put, fault::fails, 0, false};
-        w.tick();
+        w.tick_server();
         CHECK(w.payee.plan.hit);
         CHECK(w.payee_told.names() == "error");
         CHECK(w.server_record().stage == channel_stage::open);
         w.payee_view.refuse_next("bad-txns-inputs-missingorspent");
         w.mine();
-        w.tick();
+        w.tick_server();
         CHECK(w.server_record().stage == channel_stage::unbacked);
     }
 }

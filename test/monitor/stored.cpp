@@ -18,11 +18,11 @@ TEST_CASE("a contract that is known to be in a block is not offered again, and o
     w.save();
     w.restart();
     w.chain.forget(w.id);
-    CHECK(w.offers() == offered{mined ? 0U : 1U, 0});
+    CHECK(w.offers() == (mined ? offered{0, 0} : offered{1, 1}));
     CHECK(w.chain.in_mempool(w.id) == !mined);
     CHECK(w.offers() == offered{0, 0});  // once a round
     w.mine_empty();
-    CHECK(w.offers() == offered{mined ? 0U : 1U, 0});
+    CHECK(w.offers() == (mined ? offered{0, 0} : offered{1, 1}));
     CHECK(w.server_side->height() == w.chain.height());
     CHECK(w.payee_told.heard.empty());
     CHECK(w.payer_told.heard.empty());

@@ -84,6 +84,13 @@ struct left_alone : world {
         catch_up();
     }
 
+    /// The client is away.
+    void tick_server() {
+        catch_up();
+        server_side->tick(clock.now());
+        catch_up();
+    }
+
     void set_time(paychan::unix_time t) {
         clock.set(t);
         chain.set_time(t);

@@ -77,6 +77,7 @@ struct untaken : left_alone {
 TEST_CASE("a contract that the network refuses after its expiry has its coins sent back, and not before", "[monitor]") {
     untaken w;
     w.mine_empty(20);
+    w.refuse_contract();
     w.look();
     w.monitor->on_chain(broadcast_answer{w.id, broadcast_outcome::refused, "mempool full"});
     w.follow();

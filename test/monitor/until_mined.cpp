@@ -13,24 +13,26 @@ TEST_CASE("a settlement and its contract are broadcast with each block until the
         REQUIRE(w.in_mempool() == "settlement");
         w.chain.forget(w.id);  // and with it the settlement
         REQUIRE(w.in_mempool() == "nothing");
-        w.tick();
+        w.tick_server();
         CHECK(w.in_mempool() == "nothing");
         w.mine();
-        w.tick();
+        w.tick_server();
     }
     CHECK(w.in_mempool() == "settlement");
     w.mine();
-    w.tick();
+    w.tick_server();
     CHECK(w.chain.confirmations(w.id) == 1);
     CHECK(w.payee_told.names() == "settled confirmed");
 }
 
-TEST_CASE("an open channel's contract that is in no block is broadcast again", "[monitor]") {
+TEST_CASE("an open channel's contract that is in no block is broadcast again, by both sides", "[monitor]") {
     left_alone w(false);
+    const bool by_client = GENERATE(false, true);
     for (int i = 0; i < 2; ++i) {
         w.chain.forget(w.id);
         w.mine();
-        w.tick();
+        w.catch_up();
+        by_client ? w.client_side->tick(w.clock.now()) : w.server_side->tick(w.clock.now());
         CHECK(w.chain.in_mempool(w.id));
     }
     w.mine();

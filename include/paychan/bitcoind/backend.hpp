@@ -5,8 +5,8 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
-#include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -112,14 +112,14 @@ public:
             return answer_later(txid{hash256(tx)}, broadcast_outcome::refused, std::string(parsed.error().text));
         const txid id = parsed->id();
         if (wrong_chain_) return answer_later(id, broadcast_outcome::unreachable, "the node is on another chain");
+        if (!right_chain_ && held_.size() >= settings_.max_held)
+            return answer_later(id, broadcast_outcome::unreachable, "too many transactions wait for the node");
         std::string hex(2 * tx.size(), '\0');
         (void)to_hex(tx, hex);  // cannot fail: two characters a byte are there
         const auto input = parsed->input(0);
-        const sent_transaction own{id, input ? input->prevout : outpoint{},
+        const sent_transaction own{await_answer(), id, input ? input->prevout : outpoint{},
                                    static_cast<std::uint32_t>(parsed->output_count())};
         if (right_chain_) return send(own, std::move(hex));
-        if (held_.size() >= settings_.max_held)
-            return answer_later(id, broadcast_outcome::unreachable, "too many transactions wait for the node");
         held_.push_back({own, std::move(hex)});
     }
 
@@ -135,6 +135,7 @@ private:
     using clock = std::chrono::steady_clock;
 
     struct sent_transaction {
+        std::uint64_t number = 0;  // of its answer
         txid id;
         outpoint input;  // the first
         std::uint32_t outputs = 0;
@@ -264,11 +265,12 @@ private:
     }
 
     void tell_answers() {
-        while (tell_ && !stopped_ && !answers_.empty()) {
-            const answered first = answers_.front();
+        while (tell_ && !stopped_ && !answers_.empty() && answers_.begin()->second) {
+            const auto [number, found] = *answers_.begin();
+            const answered& first = *found;
             tell_all(broadcast_answer{first.id, first.outcome, first.words, first.for_fee, first.pays, first.mined,
                                       first.spent});
-            answers_.pop_front();
+            answers_.erase(number);
         }
     }
 
@@ -321,14 +323,20 @@ private:
             broadcast_result r = read_broadcast(answer, tx.id);
             if (r.outcome == broadcast_outcome::refused) next_fee_ = {};  // perhaps for its fee: what is it now?
             if (r.is_mined) return ask_where(tx, 0, std::move(r.reason));
-            if (r.outcome == broadcast_outcome::accepted) return ask_package(tx.id, std::move(r.reason));
+            if (r.outcome == broadcast_outcome::accepted) return ask_package(tx, std::move(r.reason));
             if (r.lacks_input) return ask_whether_spent(tx, false, std::move(r.reason));
-            answered_now({tx.id, r.outcome, std::move(r.reason), r.for_fee});
+            answered_now(tx, {tx.id, r.outcome, std::move(r.reason), r.for_fee});
         });
     }
 
-    void answered_now(answered a) {
-        answers_.push_back(std::move(a));
+    // Some answers take more questions than others, and all are told in the order of the broadcasts: of a transaction that
+    // was given to the node twice, what it said last counts.
+    [[nodiscard]] std::uint64_t await_answer() {
+        answers_.emplace(++awaited_, std::nullopt);
+        return awaited_;
+    }
+    void answered_now(const sent_transaction& tx, answered a) {
+        answers_[tx.number] = std::move(a);
         tell_answers();
     }
 
@@ -347,7 +355,7 @@ private:
                           return ask_where(tx, output + 1, std::move(words));
                       answered a{tx.id, broadcast_outcome::accepted, std::move(words)};
                       if (coin && was_told(coin->best)) a.mined = walk_.position()[0].height - coin->confirmations + 1;
-                      answered_now(std::move(a));
+                      answered_now(tx, std::move(a));
                   });
     }
 
@@ -357,19 +365,19 @@ private:
                   [this, tx, in_mempool, words = std::move(words)](rpc_result answer) mutable {
                       const auto coin = read_coin(answer);
                       const bool gone = !coin && coin.error().code == errc::not_found;
-                      if (!gone) return answered_now({tx.id, broadcast_outcome::refused, std::move(words)});
+                      if (!gone) return answered_now(tx, {tx.id, broadcast_outcome::refused, std::move(words)});
                       if (!in_mempool) return ask_whether_spent(tx, true, std::move(words));
-                      ask_whether_all_told(tx.id, walk_.position(), std::move(words));
+                      ask_whether_all_told(tx, walk_.position(), std::move(words));
                   });
     }
     /// told  before the node was asked whether the coin is there
-    void ask_whether_all_told(const txid& id, const chain_position& told, std::string words) {
+    void ask_whether_all_told(const sent_transaction& tx, const chain_position& told, std::string words) {
         rpc_.call("getblockchaininfo", json::array(),
-                  [this, id, told, words = std::move(words)](rpc_result answer) mutable {
+                  [this, tx, told, words = std::move(words)](rpc_result answer) mutable {
                       const auto info = answer ? read_chain_info(*answer) : fail(errc::other, answer.error().message);
-                      answered a{id, broadcast_outcome::refused, std::move(words)};
+                      answered a{tx.id, broadcast_outcome::refused, std::move(words)};
                       a.spent = info && was_told(info->best) && !told.empty() && told[0] == walk_.position()[0];
-                      answered_now(std::move(a));
+                      answered_now(tx, std::move(a));
                   });
     }
 
@@ -379,21 +387,23 @@ private:
     }
 
     /// Whatever comes of it, the transaction was accepted.
-    void ask_package(const txid& id, std::string words) {
-        rpc_.call("getmempoolentry", json::array({text(id)}),
-                  [this, id, words = std::move(words)](rpc_result answer) mutable {
-                      answered_now({id, broadcast_outcome::accepted, std::move(words), fee_refusal::none,
-                                    read_mempool_entry(answer)});
+    void ask_package(const sent_transaction& tx, std::string words) {
+        rpc_.call("getmempoolentry", json::array({text(tx.id)}),
+                  [this, tx, words = std::move(words)](rpc_result answer) mutable {
+                      answered_now(tx, {tx.id, broadcast_outcome::accepted, std::move(words), fee_refusal::none,
+                                        read_mempool_entry(answer)});
                   });
     }
 
     void answer_later(const txid& id, broadcast_outcome outcome, std::string words) {
-        answers_.push_back({id, outcome, std::move(words)});
+        answers_[await_answer()] = {id, outcome, std::move(words)};
         later([this] { tell_answers(); });
     }
 
     void give_up_held(const std::string& words) {
-        for (const auto& h : std::exchange(held_, {})) answer_later(h.tx.id, broadcast_outcome::unreachable, words);
+        for (const auto& h : std::exchange(held_, {}))
+            answers_[h.tx.number] = {h.tx.id, broadcast_outcome::unreachable, words};
+        later([this] { tell_answers(); });
     }
 
     // --------------------------------------------------------------------------------------------------------- others
@@ -444,7 +454,8 @@ private:
     std::function<void(const chain_event&)> tell_;  // to all listeners; empty before start()
     std::shared_ptr<int> alive_ = std::make_shared<int>(0);
     std::vector<held_broadcast> held_;
-    std::deque<answered> answers_;  // that were not told to all yet
+    std::map<std::uint64_t, std::optional<answered>> answers_;  // that were not told to all yet, or that are to come
+    std::uint64_t awaited_ = 0;
     std::optional<std::tuple<node_status, rpc_failure, int>> reported_;
     std::optional<fee_estimate> fees_;  // as it was told
     fee_rate floor_{};                  // of the node's mempool

@@ -168,7 +168,7 @@ struct due {
 //  server, unbegun        | deadline                 | nothing: there is no contract to collect from  |
 //  server, settling       | another round            | offer contract and settlement, or build anew   | settling
 //  settling or refunding  | fees rose                | the same, at once                              |
-//  server, open, unmined  | another round            | offer the contract                             |
+//  open, unmined          | another round            | offer the contract                             |
 //  server, unopened       | another round            | offer the contract, until it is answered       |
 //  server, unmined        | contract refused         | stop payments, if open                         | refused
 //  not ended              | its node returned        | offer all that is in no block, at the next look| not backed
@@ -344,28 +344,32 @@ struct monitor_rules {
     duties operator()(const node_returned&) const {
         if (w.ended()) return {};
         w.offered = watched::never;
+        if (!server) w.asked_over = watched::never;
         w.backed = false;
         return {};
     }
 
     duties operator()(const happened::contract_answered& a) const {
         duties out;
-        if (a.outcome == broadcast_outcome::unreachable)
+        if (a.outcome == broadcast_outcome::unreachable) {
             w.offered = watched::never;
-        else
+            if (!server) w.asked_over = watched::never;
+        } else {
             w.gone = a.spent && w.contract_height == 0 && !w.ended();
+        }
+        const bool refused = a.outcome == broadcast_outcome::refused && w.contract_height == 0;
+        if (a.outcome == broadcast_outcome::accepted) w.asked = w.accepted = w.backed = true;
+        if (refused) w.accepted = w.backed = false;
         if (!server) return out;
         if (a.outcome == broadcast_outcome::accepted) {
             w.refused_at = watched::never;
-            w.asked = w.accepted = w.backed = true;
             w.overdue = false;
             if (!w.ended()) w.unwritten = false;
             out.watch_coins = true;
         }
-        if (a.outcome == broadcast_outcome::refused && w.contract_height == 0) {
+        if (refused) {
             if (w.refused_at == watched::never) w.refused_at = a.height;
             w.asked = true;
-            w.accepted = w.backed = false;
             out.stop_if_open = true;
         }
         return out;
@@ -407,12 +411,17 @@ struct monitor_rules {
             out.forget = l.height + 1 - s.burial >= w.end_height && !(w.lost && w.elsewhere);
             return out;
         }
-        if constexpr (server)
+        if constexpr (server) {
             look_as_server(l, out);
-        else if (l.median_time <= w.expiry)
-            w.offered = watched::never;  // a reorganisation has set the chain's time back
-        else if (w.offered != l.round)
+        } else if (l.median_time <= w.expiry) {
+            if (w.offered == l.round) w.asked_over = l.round;  // it went with the refund
+            w.offered = watched::never;                        // a reorganisation has set the chain's time back
+            // Both sides see to it that it is mined; and until the node has it, its change funds nothing.
+            out.offer_contract =
+                w.stage == channel_stage::open && w.contract_height == 0 && l.caught_up && w.asked_over != l.round;
+        } else if (w.offered != l.round) {
             out.offer_contract = out.offer_closing = true;
+        }
         return out;
     }
 
@@ -486,7 +495,7 @@ struct monitor_rules {
     duties operator()(const happened::contract_offered& o) const {
         if (!w.asked) w.seen = o.now;
         w.asked = true;
-        w.offered = o.round;
+        (server ? w.offered : w.asked_over) = o.round;
         return {};
     }
 
@@ -517,10 +526,12 @@ template <channel_role Role>
     }
     const auto again = [&out](std::int32_t last) { out.round = std::min(out.round, last + 1); };
     if constexpr (!server) {
-        if (w.offered == watched::never)
-            out.time = w.expiry + 1;
-        else
+        if (w.offered != watched::never) {
             again(w.offered);
+            return out;
+        }
+        out.time = w.expiry + 1;
+        if (caught_up && w.stage == channel_stage::open && w.contract_height == 0) again(w.asked_over);
         return out;
     }
     if (w.stage == channel_stage::settling) {

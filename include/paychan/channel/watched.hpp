@@ -24,7 +24,8 @@ struct watched {
     std::int32_t end_height = 0;  ///< of the block with what spends the contract, or what the contract was to spend
     // Of this process.  A round is a block, or ten minutes in which none comes.
     std::int32_t offered = never;     ///< round in which what is in no block yet was given to the network last
-    std::int32_t asked_over = never;  ///< server: round in which the channel's connection was asked to settle
+    std::int32_t asked_over = never;  ///< server: round in which the channel's connection was asked to settle; client:
+                                      ///< round in which the network was given the contract of an open one last
     std::int32_t refused_at = never;  ///< server: height at which the network refused the contract first
     std::int32_t built_at = never;    ///< server: round in which the settlement was built; client: [blocks] height at
                                       ///< which the network took a refund first
@@ -37,7 +38,7 @@ struct watched {
     bool unknown : 1 = false;    ///< blocks before this process's are still to tell what the chain did; stored
     bool unread : 1 = false;     ///< the record could not be read
     bool unwritten : 1 = false;  ///< the end, or that payments must stop, is still to be written into the record
-    bool asked : 1 = false;      ///< server: the contract was given to the network,
+    bool asked : 1 = false;      ///< the contract was given to the network,
     bool accepted : 1 = false;   ///< which took it, the last time that it answered
     bool backed : 1 = false;     ///< so too, and its node has been there since
     bool gone : 1 = false;       ///< what the contract spends is spent in a block, the network said the last time

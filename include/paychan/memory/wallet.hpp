@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "paychan/bitcoin/address.hpp"
+#include "paychan/memory/wallet_change.hpp"
 #include "paychan/memory/wallet_spend.hpp"
 #include "paychan/memory/wallet_sync.hpp"
 
@@ -22,10 +23,11 @@ enum class funding_style : std::uint8_t {
 
 /// [satoshi]
 struct wallet_balance {
-    satoshi confirmed{};  ///< can be spent now
-    satoshi reserved{};   ///< in the inputs of transactions that were made but not seen in a block
-    satoshi immature{};   ///< mined by us, less than 100 blocks ago
-    satoshi p2pkh{};      ///< the part of `confirmed` that funding_style::segwit does not fund from; see to_segwit
+    satoshi confirmed{};    ///< can be spent now
+    satoshi unconfirmed{};  ///< change of unmined transactions: funds channels once the network has those
+    satoshi reserved{};     ///< in the inputs of transactions that were made but not seen in a block
+    satoshi immature{};     ///< mined by us, less than 100 blocks ago
+    satoshi p2pkh{};        ///< the part of `confirmed` that funding_style::segwit does not fund from; see to_segwit
 };
 
 /// FundingWallet of a client, PayoutWallet and FeeInputWallet of a server; follows the chain as a ChainListener.
@@ -35,7 +37,9 @@ struct wallet_balance {
 /// fails after `load`, or the place is above `height`, blocks were missed: `restart_scan`, and all blocks since its
 /// birthday.  Without `load` and `save` it knows nothing after a restart, and is told all blocks since its birthday.
 /// Coins are chosen largest first: the fewest inputs, so the smallest transaction, with nothing to tune.  Small coins
-/// are left for fees, where the smallest that does is taken, and for to_segwit.
+/// are left for fees, where the smallest that does is taken, and for to_segwit.  Where confirmed ones do not suffice,
+/// change of contracts that are in no block yet funds the next contract, in the style segwit and once the network is known
+/// to have them: tell it how broadcasts end.
 class seed_wallet {
 public:
     /// channel_keys  how many keys the key store has given out, as seed_keys::count; without it a scan from the birthday
@@ -66,7 +70,9 @@ public:
                 if (!coins_.connect(b, keys_)) (void)coins_.lose();
             },
             [this](const disconnected_blocks& d) { (void)coins_.disconnect(d.from); },
-            [this](const passed_blocks& p) { coins_.pass(p); });
+            [this](const passed_blocks& p) { coins_.pass(p); },
+            [this](const broadcast_answer& a) { change_.on_answer(a); },
+            [this](const node_returned&) { change_.on_node_returned(); });
     }
 
     /// Forgets coins, to be pushed all blocks from the birthday on again.
@@ -125,7 +131,7 @@ public:
 
         satoshi total{0};
         satoshi needed{0};
-        for (const wallet_coin& c : coins_.spendable()) {
+        for (const wallet_coin& c : spendable()) {
             if (!funds(c) || s.coins.size() == max_inputs) continue;
             s.coins.push_back(c);
             size.add_coin(c.form);
@@ -147,8 +153,10 @@ public:
 
     /// The transaction will never be broadcast: its coins are free again.
     void release(bytes_view tx) {
-        if (const auto parsed = parse_transaction(tx))
-            for (const tx_input& in : parsed->inputs()) coins_.release(in.prevout);
+        const auto parsed = parse_transaction(tx);
+        if (!parsed) return;
+        for (const tx_input& in : parsed->inputs()) coins_.release(in.prevout);
+        change_.remove(parsed->id());
     }
 
     /// Keeps a coin for something that was made before a restart.
@@ -167,6 +175,7 @@ public:
             const bool ours = known != nullptr ? known->spent == 0 : spends_by_one_key(in);
             if (ours) coins_.reserve(in.prevout, first_input);
         }
+        change_.add(parsed, keys_, coins_);
         return {};
     }
 
@@ -262,6 +271,7 @@ public:
 
     [[nodiscard]] wallet_balance balance() const {
         wallet_balance out;
+        for (const wallet_coin& c : change_.coins(coins_, false)) out.unconfirmed = saturated(out.unconfirmed, c.value);
         for (const auto& [where, c] : coins_.all()) {
             if (c.spent != 0) continue;
             satoshi& part = coins_.is_reserved(c) ? out.reserved : coins_.is_mature(c) ? out.confirmed : out.immature;
@@ -360,6 +370,14 @@ private:
         return std::max(rate, min_relay_fee_rate);
     }
 
+    /// Confirmed coins, and behind them change that is in no block yet.
+    [[nodiscard]] std::vector<wallet_coin> spendable(std::optional<outpoint> first_input = std::nullopt) const {
+        std::vector<wallet_coin> out = coins_.spendable(first_input);
+        const auto unmined = change_.coins(coins_, true, first_input);
+        out.insert(out.end(), unmined.begin(), unmined.end());
+        return out;
+    }
+
     /// A transaction that another one is to replace.
     struct instead_of {
         outpoint first_input;  ///< for which its coins are reserved
@@ -390,7 +408,7 @@ private:
         size.add_output(to);
         satoshi total{0};
         PAYCHAN_TRY(satoshi fee, fee_for(paid, size.vsize()));
-        for (const wallet_coin& c : coins_.spendable(old ? std::optional(old->first_input) : std::nullopt)) {
+        for (const wallet_coin& c : old ? spendable(old->first_input) : coins_.spendable()) {
             if (!which(c) || s.coins.size() == max_inputs) continue;
             spend_size with = size;
             with.add_coin(c.form);
@@ -419,6 +437,9 @@ private:
         if (style_ == funding_style::legacy && b.confirmed > b.p2pkh)
             return "not enough confirmed P2PKH coins for amount and fee; SegWit coins do not count for a legacy peer";
         if (b.immature.value > 0) return "not enough confirmed coins for amount and fee; mined coins need 100 blocks";
+        if (b.unconfirmed.value > 0)
+            return "not enough confirmed coins for amount and fee; the change of earlier contracts counts when the "
+                   "network has them, and ten that hang on each other wait for a block";
         return "not enough confirmed coins for amount and fee";
     }
 
@@ -474,6 +495,8 @@ private:
         const outpoint first_input = of ? *of : s.foreign_input ? s.foreign_input->prevout : s.coins.front().where;
         coins_.release_all_for(first_input);  // of the settlement that this one replaces
         for (const wallet_coin& c : s.coins) coins_.reserve(c.where, first_input);
+        PAYCHAN_TRY(const transaction made, parse_transaction(tx));
+        change_.add(made, keys_, coins_);
         return tx;
     }
 
@@ -481,6 +504,7 @@ private:
     network network_;
     funding_style style_;
     wallet_coins coins_;
+    unmined_change change_;
     wallet_sync sync_;
     std::uint32_t turn_ = 0;
 };

@@ -159,15 +159,17 @@ public:
         return !c.coinbase || (state_.height && std::int64_t{*state_.height} + 1 - c.height >= coinbase_maturity);
     }
     [[nodiscard]] bool is_reserved(const wallet_coin& c) const { return reserved_.contains(c.where); }
+    /// Not reserved, or for a transaction of this input 0.
+    [[nodiscard]] bool is_free(const outpoint& where, const std::optional<outpoint>& first_input) const {
+        const auto r = reserved_.find(where);
+        return r == reserved_.end() || r->second == first_input;
+    }
 
     /// Coins that can be spent now, the largest first; with those that are reserved for a transaction of this input 0.
     [[nodiscard]] std::vector<wallet_coin> spendable(std::optional<outpoint> first_input = std::nullopt) const {
         std::vector<wallet_coin> out;
-        for (const auto& [where, c] : coins_) {
-            if (c.spent != 0 || !is_mature(c)) continue;
-            const auto r = reserved_.find(where);
-            if (r == reserved_.end() || r->second == first_input) out.push_back(c);
-        }
+        for (const auto& [where, c] : coins_)
+            if (c.spent == 0 && is_mature(c) && is_free(where, first_input)) out.push_back(c);
         std::ranges::stable_sort(out, std::ranges::greater{}, &wallet_coin::value);
         return out;
     }

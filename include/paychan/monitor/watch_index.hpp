@@ -158,6 +158,14 @@ public:
         return out;
     }
 
+    /// So too, for any output of this transaction.
+    [[nodiscard]] std::vector<txid> spending_outputs_of(const txid& id) const {
+        std::vector<txid> out;
+        for (auto i = spenders_.lower_bound({outpoint{id, 0}, txid{}}); i != spenders_.end() && i->first.id == id; ++i)
+            out.push_back(i->second);
+        return out;
+    }
+
     template <class F>
     void for_each(F&& f) {
         for (item& e : entries_) f(e);

@@ -154,7 +154,8 @@ public:
             round_height_ = height_;
             round_time_ = now;
         }
-        if (!behind && !is_half_read() && (tip_height_ >= 0 || has_seen_block_)) index_.caught_up();
+        const bool at_tip = tip_height_ >= 0 ? tip_height_ == height_ : has_seen_block_;
+        if (at_tip && !is_half_read()) index_.caught_up();
         for (const txid& id : std::exchange(without_facts_, {})) read_facts(id, known_);
         for (const txid& id : std::exchange(without_coins_, {})) watch_coins(id);
         const happened::look at_now = look();
