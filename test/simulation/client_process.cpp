@@ -142,9 +142,7 @@ void client_process::follow() {
 }
 
 void client_process::on_chain(const chain_event& e) {
-    match(
-        e, [this](const connected_block& b) { parts.height = b.height; },
-        [this](const disconnected_blocks& d) { parts.height = d.from - 1; });
+    parts.hears(e);
     view_.on_chain(e);
     driver_->on_chain(e);
     keeper_.on_chain(e);

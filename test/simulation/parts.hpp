@@ -12,9 +12,23 @@ namespace simulation {
 
 /// What the parts of one process share.
 struct process_parts {
-    process_parts(world& in, std::uint8_t n) : w(in), number(n), plan(in.count), follower(in.chain, first_height()) {}
+    process_parts(world& in, std::uint8_t n) : w(in), number(n), plan(in.count), follower(in.chain, first_height()) {
+        w.heard[n] = {};
+    }
     process_parts(const process_parts&) = delete;
     process_parts& operator=(const process_parts&) = delete;
+
+    /// What any process remembers of what it is told.
+    void hears(const chain_event& e) {
+        match(
+            e,
+            [this](const connected_block& b) {
+                height = b.height;
+                w.heard[number] = std::max(w.heard[number], b.median_time);
+            },
+            [this](const disconnected_blocks& d) { height = d.from - 1; },
+            [this](const chain_tip& t) { w.heard[number] = std::max(w.heard[number], t.median_time); });
+    }
 
     world& w;
     std::uint8_t number;
@@ -78,6 +92,7 @@ private:
     result<void> write(std::span<const put_request> batch) {
         return p.plan.run(effect::write, errc::store_failed, fault::store_write_fails, [&]() -> result<void> {
             disk& d = p.w.disk_of(p.number);
+            for (const put_request& r : batch) p.w.writes(p.number, r.id, r.bytes);
             if (p.files) PAYCHAN_CHECK(write_files(d, batch));
             if (d.full && !p.files) {
                 p.plan.count(fault::disk_full);
@@ -220,7 +235,7 @@ template <class Keeper>
 
 struct sim_clock {
     process_parts& p;
-    [[nodiscard]] unix_time now() const { return p.w.now + p.w.clock_error[p.number]; }
+    [[nodiscard]] unix_time now() const { return p.w.clock_of(p.number); }
 };
 static_assert(Clock<sim_clock>);
 

@@ -224,13 +224,17 @@ private:
     void set_node(process_parts& p) {
         p.follower.set_node(p.node_up ? chain_follower::node::up : chain_follower::node::down);
     }
-    /// told  nodes have an estimate; else they only refuse
-    void set_fees(std::int64_t floor, bool told) {
+    /// told  what nodes say; in any case they refuse what pays less
+    void set_fees(std::int64_t floor, estimate told) {
         w.fee_floor = floor;
         w.chain.set_floor(fee_rate{floor});
+        if (told == estimate::stale) return;
         estimate_.reset();
-        if (!told) return;
-        estimate_ = fee_estimate{fee_rate{floor}, {}, {}};
+        if (told == estimate::none) return;
+        const std::int64_t said = told == estimate::too_high  ? floor * 10
+                                  : told == estimate::too_low ? floor / 10
+                                                              : floor;
+        estimate_ = fee_estimate{fee_rate{said}, {}, fee_rate{told == estimate::right ? floor : 0}};
         for (auto& s : servers_) in(s, [&](auto& p) { p.on_fees(*estimate_); });
         for (auto& c : clients_) in(c, [&](auto& p) { p.on_fees(*estimate_); });
     }
@@ -238,8 +242,8 @@ private:
     [[nodiscard]] static std::int64_t bearable(const channel_truth& c) {
         return std::max<std::int64_t>(1'000, c.best_on_disk / 2 * 1'000 / 400 * 2 / 3);
     }
-    /// Fees are what they are, as long as what is at stake bears them; that nodes tell is not sure either.
-    void calm_fees(bool told) {
+    /// Fees are what they are, as long as what is at stake bears them; what nodes tell is not sure either.
+    void calm_fees(estimate told) {
         std::int64_t rate = w.fee_floor;
         for (const auto& [id, c] : w.known.channels)
             if (is_at_stake(id, c)) rate = std::min(rate, bearable(c));
@@ -272,6 +276,8 @@ private:
         before_block();
         w.mine_one();
     }
+    void jump(const step& s);
+    void fees(std::int64_t floor, estimate told);
     void evict(std::uint32_t n);
     void reorg(const step& s);
 
@@ -284,7 +290,7 @@ private:
 };
 
 /// Near the time of a refund, the server gets what no server can do without: a moment in which it runs, with a disk, a
-/// node and a right clock.  After that it must have its money on the way.
+/// node and a clock that is not behind.  After that it must have its money on the way.
 void player::before_block() {
     if (rescuing_ || w.server_dead) return;
     for (const auto& [id, c] : w.known.channels)
@@ -297,9 +303,9 @@ void player::rescue(const txid& id) {
     w.say([&] { return "  a refund is near: " + name_of(n) + " has a calm moment"; });
     ++w.count.rescues;
     w.disks[0].full = false;
-    w.clock_error[n] = 0;
+    w.clock_error[n] = std::max<std::int64_t>(w.clock_error[n], 0);
     node_up_[n] = true;
-    calm_fees(id.bytes[1] % 2 == 0);
+    calm_fees(static_cast<estimate>(id.bytes[1] % static_cast<std::uint32_t>(estimate::count)));
     for (int i = 0; i < 3; ++i) {
         with(n, [&](process_parts& p) {
             p.plan.disarm();
@@ -330,6 +336,21 @@ void player::rescue(const txid& id) {
         });
     }
     rescuing_ = false;
+}
+
+void player::jump(const step& s) {
+    const std::int64_t by = std::int64_t{s.a} - clock_right;
+    for (std::uint8_t n = 0; n < w.clock_error.size(); ++n) {
+        if (static_cast<clocks>(s.b) == clocks::all) w.clock_error[n] = by;
+        if (static_cast<clocks>(s.b) == clocks::apart) w.clock_error[n] = n < first_client ? by : -by;
+    }
+    if (static_cast<clocks>(s.b) == clocks::one) w.clock_error[s.who] = by;
+}
+
+void player::fees(std::int64_t floor, estimate told) {
+    if (told == estimate::too_high || told == estimate::too_low) w.count.add(fault::estimate_wrong);
+    if (told == estimate::stale) w.count.add(fault::estimate_stale);
+    set_fees(floor, told);
 }
 
 void player::evict(std::uint32_t n) {
@@ -488,8 +509,7 @@ void player::perform(const step& s) {
         case act::raise_s: w.attacks[s.who] = {wire_attack::kind::raise_s, false, 0, 0}; break;
         case act::jump:
             w.count.add(fault::clock_jump);
-            if (s.b != 0) w.clock_error.fill(static_cast<std::int64_t>(s.a) - 200'000);
-            w.clock_error[s.who] = static_cast<std::int64_t>(s.a) - 200'000;
+            jump(s);
             break;
         case act::node_down:
         case act::node_up:
@@ -506,7 +526,7 @@ void player::perform(const step& s) {
         case act::reorg: reorg(s); break;
         case act::fees:
             w.count.add(fault::fee_spike);
-            set_fees(s.a, s.b != 0);
+            fees(s.a, static_cast<estimate>(s.b));
             break;
         case act::stranger:
             stranger(s);
@@ -531,7 +551,7 @@ void player::finish() {
         l->to_client.clear();
         l->to_server.clear();
     }
-    set_fees(1'000, true);
+    set_fees(1'000, estimate::right);
     for (disk& d : w.disks) d.full = false;
     w.clock_error.fill(0);
     node_up_.fill(true);

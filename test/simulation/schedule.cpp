@@ -141,9 +141,9 @@ step make_step(act what, const cast& c, random& r) {
             break;
         case act::jump: {
             s.who = process_of(c, r);
-            const std::uint32_t by = r.below(r.chance(30) ? 200'000 : 5'000);
-            s.a = r.chance(50) ? 200'000 + by : 200'000 - by;
-            s.b = r.chance(20) ? 1 : 0;
+            const std::uint32_t by = r.below(r.chance(30) ? r.chance(30) ? clock_right : 200'000 : 5'000);
+            s.a = r.chance(50) ? clock_right + by : clock_right - by;
+            s.b = r.chance(30) ? 1 + r.below(static_cast<std::uint32_t>(clocks::count) - 1) : 0;
             break;
         }
         case act::refuse:
@@ -157,7 +157,7 @@ step make_step(act what, const cast& c, random& r) {
             break;
         case act::fees:
             s.a = r.chance(50) ? 1'000 : 1'000 + r.below(30'000);
-            s.b = r.below(2);
+            s.b = r.below(static_cast<std::uint32_t>(estimate::count));
             break;
         case act::stranger:
             s.who = server_of(c, r);
@@ -179,6 +179,8 @@ constexpr std::array<std::string_view, 10> effects{"write",         "read",  "ne
                                                    "payout script", "frame", "broadcast", "disk operation", "effect"};
 constexpr std::array<std::string_view, 4> ways{"fails", "is done and reported as failed",
                                                "crashes the process before it", "crashes the process after it"};
+constexpr std::array<std::string_view, 5> estimates{"have no estimate", "say so", "say ten times as much",
+                                                    "say a tenth of it", "say what they said before"};
 constexpr std::array<std::string_view, 7> tricks{"resumes a channel by its txid and sends CLOSE",
                                                  "resumes a channel and sends a recorded payment again",
                                                  "resumes a channel and rolls a payment back",
@@ -253,14 +255,16 @@ std::string words(const step& s) {
         case act::backup: return "the disk of " + who + " is copied";
         case act::restore: return who + " starts again with the disk as it was copied";
         case act::jump:
-            return (s.b != 0 ? "all clocks are" : "the clock of " + who + " is") + std::string(" wrong by ") +
-                   std::to_string(static_cast<std::int64_t>(s.a) - 200'000) + " s";
+            return (s.b == 0   ? "the clock of " + who + " is"
+                    : s.b == 1 ? std::string("all clocks are")
+                               : std::string("the clocks of servers, and of clients the other way, are")) +
+                   " wrong by " + std::to_string(std::int64_t{s.a} - clock_right) + " s";
         case act::node_down: return "the node of " + who + " goes down";
         case act::node_up: return "the node of " + who + " is there";
         case act::refuse: return "the node refuses the next " + number(s.a) + " transactions of " + who;
         case act::evict: return "transaction " + number(s.a) + " is evicted from the mempool";
         case act::reorg: return "a reorganisation of " + number(s.a) + " blocks" + (s.b != 0 ? ", to empty ones" : "");
-        case act::fees: return "nodes want " + number(s.a) + " sat/kvB" + (s.b != 0 ? "" : ", and have no estimate");
+        case act::fees: return "nodes want " + number(s.a) + " sat/kvB, and " + std::string(estimates.at(s.b));
         case act::stranger: return "a stranger at " + who + " " + std::string(tricks.at(s.a));
         case act::lose_disk: return who + " loses its disk, and has its seed and its export files";
         case act::server_dies: return "the server dies for good";

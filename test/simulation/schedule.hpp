@@ -36,18 +36,25 @@ enum class act : std::uint8_t {
     raise_s,       ///< the next payment of client `who` gets a signature that no node relays
     spoil_first,   ///< the next first payment of client `who` gets a signature of something else
     restore,       ///< client `who` dies, and starts again with the disk as it was copied
-    jump,          ///< the clock of process `who` is wrong by a - 200'000 seconds; b: the clocks of all are
+    jump,          ///< the clock of process `who` is wrong by a - clock_right seconds; b: see clocks
     node_down,     ///< for process `who`
     node_up,
     refuse,        ///< the next a broadcasts of process `who` are refused
     evict,         ///< transaction a leaves the mempool
     reorg,         ///< a blocks; b: the new ones are empty
-    fees,          ///< nodes want a sat/kvB from now on
+    fees,          ///< nodes want a sat/kvB from now on; b: what they tell, see estimate
     stranger,      ///< a hostile peer comes to server `who` and does a
     lose_disk,     ///< client `who` comes back with a new one, its seed and its export files
     double_spend,  ///< a contract of client `who` that is in no block never will be: its coins are spent otherwise
     server_dies,   ///< and never comes back
 };
+
+/// Whose clock jumps.
+enum class clocks : std::uint8_t { one, all, apart, count };  ///< apart: those of servers one way, of clients the other
+inline constexpr std::uint32_t clock_right = 1'000'000;       // [s]
+
+/// What nodes say that fees are.
+enum class estimate : std::uint8_t { none, right, too_high, too_low, stale, count };
 
 struct step {
     act what{};

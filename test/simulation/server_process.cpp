@@ -145,9 +145,7 @@ void server_process::order_settlement(std::uint32_t n) {
 }
 
 void server_process::on_chain(const chain_event& e) {
-    match(
-        e, [this](const connected_block& b) { parts.height = b.height; },
-        [this](const disconnected_blocks& d) { parts.height = d.from - 1; });
+    parts.hears(e);
     view_.on_chain(e);
     {
         const scope now(in_driver_);

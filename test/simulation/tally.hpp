@@ -19,10 +19,11 @@ enum class rule : std::uint8_t {
     one_writer,           ///< records grow version by version, and no payment is ever taken back
     strangers_end_nothing,  ///< nobody but the client, the operator and the deadline has a channel settled
     disk_keeps,             ///< what file_store took is there after a power cut, and of what it did not, no half
+    taken_in_time,  ///< no channel opens, and no payment is taken, when a settlement is due by what the server has heard
 };
-inline constexpr std::array<std::string_view, 9> rule_names{
+inline constexpr std::array<std::string_view, 10> rule_names{
     "acked value is kept", "paid once",  "right money in time",   "kept until buried", "durable before it is sent",
-    "relayed by nodes",    "one writer", "strangers end nothing", "disks keep"};
+    "relayed by nodes",    "one writer", "strangers end nothing", "disks keep",        "taken in time"};
 
 enum class fault : std::uint8_t {
     crash_before_effect,
@@ -53,10 +54,12 @@ enum class fault : std::uint8_t {
     eviction,
     reorg,
     fee_spike,
+    estimate_wrong,
+    estimate_stale,
     stranger,
     server_dies,
 };
-inline constexpr std::array<std::string_view, 30> fault_names{"crash before an effect",
+inline constexpr std::array<std::string_view, 32> fault_names{"crash before an effect",
                                                               "crash after an effect",
                                                               "kill",
                                                               "store read fails",
@@ -84,6 +87,8 @@ inline constexpr std::array<std::string_view, 30> fault_names{"crash before an e
                                                               "eviction",
                                                               "reorganisation",
                                                               "fee spike",
+                                                              "wrong estimate",
+                                                              "stale estimate",
                                                               "hostile peer",
                                                               "server dies for good"};
 

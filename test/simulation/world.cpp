@@ -63,6 +63,23 @@ world::world(const cast& c, tally& t, bool with_trace)
 
 // ---- disks
 
+void world::writes(std::uint8_t process, const record_id& id, bytes_view bytes) {
+    if (id.kind != record_kind::server_channel) return;
+    const auto found = known.channels.find(id.channel);
+    if (found == known.channels.end()) return;
+    const channel_truth& c = found->second;
+    const on_disk next = peek(bytes);
+    const auto there = known.server_disk.find(id.channel);
+    const on_disk before = there == known.server_disk.end() ? on_disk{} : there->second;
+    if (next.version != before.version + 1) return;  // no store takes it
+    check(rule::taken_in_time, next.paid <= before.paid || !is_due(c, process), [&] {
+        return "a payment on channel " + name_of(id.channel) + " is taken, and the server has heard that it is due";
+    });
+    if (next.stage == channel_stage::settling && before.stage != channel_stage::settling)
+        check(rule::strangers_end_nothing, c.may_end || is_due(c, process) || next.paid == c.terms.value,
+              [&] { return "channel " + name_of(id.channel) + " is settled, and nobody who may has asked for it"; });
+}
+
 void world::stored(std::uint8_t process, const record_id& id, std::uint64_t version, bytes_view bytes) {
     count.mix(version * 31 + static_cast<std::uint64_t>(id.kind));
     if (id.kind == record_kind::client_contract)
@@ -96,12 +113,9 @@ void world::stored(std::uint8_t process, const record_id& id, std::uint64_t vers
     if (client || found == known.channels.end()) return;
     channel_truth& c = found->second;
     c.best_on_disk = std::max(c.best_on_disk, now_there.paid.value);
-    // With a clock that is hours behind, and no node since it started, a server cannot know better.
+    // With a clock that is hours behind, and no word of the chain since, a server cannot know better: see writes().
     if (before.version == 0 && c.terms.expiry < chain.median_time() + settle_margin) c.hopeless = true;
     if (now_there.stage == channel_stage::unbacked && c.lost_height != 0 && !c.stopped) c.stopped = now_there.paid;
-    if (now_there.stage == channel_stage::settling && before.stage != channel_stage::settling)
-        check(rule::strangers_end_nothing, c.may_end || is_due(c, process) || now_there.paid == c.terms.value,
-              [&] { return "channel " + name_of(id.channel) + " is settled, and nobody who may has asked for it"; });
 }
 
 void world::erases(std::uint8_t process, const record_id& id, std::int32_t height_seen) {
@@ -233,6 +247,8 @@ void world::server_sends(std::uint8_t process, const channel_record& record, byt
         const auto counter = d.kept.get({record_kind::key_counter, {}}, memory);
         check(rule::durable_before_sent, counter && counter->version >= static_cast<std::uint64_t>(record.key),
               [] { return "the server shows a key that is not counted on disk"; });
+        check(rule::taken_in_time, !is_behind(clock_of(process), heard[process]),
+              [] { return "the server offers a channel, and has heard that its clock is behind the chain"; });
     } else if (const auto* close = std::get_if<wire::close>(&*m); close && close->settlement) {
         const txid& id = record.terms.contract.id;
         const auto own = known.channels.find(id);

@@ -90,6 +90,8 @@ public:
         ++count.checked[static_cast<std::size_t>(r)];
         if (!holds) throw violation{r, text()};
     }
+    /// About to write it, as far as it knows; the disk may fail.
+    void writes(std::uint8_t process, const record_id& id, bytes_view bytes);
     void stored(std::uint8_t process, const record_id& id, std::uint64_t version, bytes_view bytes);
     void erases(std::uint8_t process, const record_id& id, std::int32_t height_seen);  ///< may it?
     void erased(std::uint8_t process, const record_id& id);
@@ -106,9 +108,10 @@ public:
     void check_all();
     void check_ended();
 
-    /// True when the operator's clock or the chain says that a channel is due.
+    [[nodiscard]] unix_time clock_of(std::uint8_t process) const { return now + clock_error[process]; }
+    /// True when the operator's clock says that a channel is due, or the chain as far as this process has heard of it.
     [[nodiscard]] bool is_due(const channel_truth& c, std::uint8_t process) const {
-        return std::max(now + clock_error[process], chain.median_time()) + settle_margin >= c.terms.expiry;
+        return std::max(clock_of(process), heard[process]) + settle_margin >= c.terms.expiry;
     }
 
     /// Puts a frame on the wire, where it may be attacked.
@@ -147,6 +150,7 @@ public:
     chain_follower observer;
     unix_time now = world_start;
     std::array<std::int64_t, 8> clock_error{};  // [s] by process
+    std::array<unix_time, 8> heard{};           // by process: the latest median time that it was told since it started
     std::array<disk, 8> disks;                  // by process; 0: the servers'
     std::array<std::optional<std::pair<memory_store, std::map<txid, on_disk>>>, 8> copies;  // of clients' disks
     std::array<std::unique_ptr<file_system>, 8> sticks;  // with the clients' export files
