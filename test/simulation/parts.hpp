@@ -24,11 +24,17 @@ struct process_parts {
             e,
             [this](const connected_block& b) {
                 height = b.height;
-                w.heard[number] = std::max(w.heard[number], b.median_time);
+                news().median_time = std::max(news().median_time, b.median_time);
             },
             [this](const disconnected_blocks& d) { height = d.from - 1; },
-            [this](const chain_tip& t) { w.heard[number] = std::max(w.heard[number], t.median_time); });
+            [this](const chain_tip& t) { news().median_time = std::max(news().median_time, t.median_time); },
+            [this](const broadcast_answer& a) {
+                if (a.outcome == broadcast_outcome::accepted) news().taken.insert(a.id);
+                if (a.outcome == broadcast_outcome::refused) news().taken.erase(a.id);
+            },
+            [this](const node_returned&) { news().taken.clear(); });
     }
+    [[nodiscard]] simulation::news& news() { return w.heard[number]; }
 
     world& w;
     std::uint8_t number;

@@ -280,6 +280,7 @@ private:
     void fees(std::int64_t floor, estimate told);
     void evict(std::uint32_t n);
     void reorg(const step& s);
+    void restart_nodes(const step& s);
 
     std::array<std::unique_ptr<server_process>, 2> servers_;
     std::array<std::unique_ptr<client_process>, 3> clients_;
@@ -371,6 +372,15 @@ void player::reorg(const step& s) {
         if (refund_is_near(c)) return;  // see evict
     w.reorg(static_cast<std::int32_t>(s.a),
             s.b != 0 ? memory_chain::contents::nothing : memory_chain::contents::mempool);
+}
+
+void player::restart_nodes(const step& s) {
+    for (const auto& [id, c] : w.known.channels)
+        if (c.closing_height == 0 && refund_is_near(c)) return;  // see evict
+    w.count.add(fault::mempool_lost);
+    w.chain.forget_mempool();
+    for (std::uint8_t n = 0; n < first_client + w.who.clients; ++n)
+        if (s.b == 0 || n == s.who) with(n, [](process_parts& p) { p.follower.restart_node(); });
 }
 
 void player::stranger(const step& s) {
@@ -521,6 +531,7 @@ void player::perform(const step& s) {
                 if (p.node_up) p.follower.restart_node();
             });
             break;
+        case act::node_restarts: restart_nodes(s); break;
         case act::refuse: with(s.who, [&](process_parts& p) { p.refusals = s.a; }); break;
         case act::evict: evict(s.a); break;
         case act::reorg: reorg(s); break;

@@ -41,6 +41,7 @@ constexpr std::array weights{
     weight{act::restore, 6},
     weight{act::node_down, 8},
     weight{act::node_up, 16},
+    weight{act::node_restarts, 8},
     weight{act::refuse, 8},
     weight{act::evict, 10},
     weight{act::reorg, 10},
@@ -146,6 +147,10 @@ step make_step(act what, const cast& c, random& r) {
             s.b = r.chance(30) ? 1 + r.below(static_cast<std::uint32_t>(clocks::count) - 1) : 0;
             break;
         }
+        case act::node_restarts:
+            s.who = process_of(c, r);
+            s.b = r.below(2);
+            break;
         case act::refuse:
             s.who = process_of(c, r);
             s.a = 1 + r.below(3);
@@ -261,6 +266,8 @@ std::string words(const step& s) {
                    " wrong by " + std::to_string(std::int64_t{s.a} - clock_right) + " s";
         case act::node_down: return "the node of " + who + " goes down";
         case act::node_up: return "the node of " + who + " is there";
+        case act::node_restarts:
+            return "nodes restart with empty mempools" + (s.b != 0 ? ", and only " + who + " is told" : std::string());
         case act::refuse: return "the node refuses the next " + number(s.a) + " transactions of " + who;
         case act::evict: return "transaction " + number(s.a) + " is evicted from the mempool";
         case act::reorg: return "a reorganisation of " + number(s.a) + " blocks" + (s.b != 0 ? ", to empty ones" : "");

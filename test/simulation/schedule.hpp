@@ -39,14 +39,15 @@ enum class act : std::uint8_t {
     jump,          ///< the clock of process `who` is wrong by a - clock_right seconds; b: see clocks
     node_down,     ///< for process `who`
     node_up,
-    refuse,        ///< the next a broadcasts of process `who` are refused
-    evict,         ///< transaction a leaves the mempool
-    reorg,         ///< a blocks; b: the new ones are empty
-    fees,          ///< nodes want a sat/kvB from now on; b: what they tell, see estimate
-    stranger,      ///< a hostile peer comes to server `who` and does a
-    lose_disk,     ///< client `who` comes back with a new one, its seed and its export files
-    double_spend,  ///< a contract of client `who` that is in no block never will be: its coins are spent otherwise
-    server_dies,   ///< and never comes back
+    node_restarts,  ///< all mempools are empty; all processes are told, or with b only `who`
+    refuse,         ///< the next a broadcasts of process `who` are refused
+    evict,          ///< transaction a leaves the mempool
+    reorg,          ///< a blocks; b: the new ones are empty
+    fees,           ///< nodes want a sat/kvB from now on; b: what they tell, see estimate
+    stranger,       ///< a hostile peer comes to server `who` and does a
+    lose_disk,      ///< client `who` comes back with a new one, its seed and its export files
+    double_spend,   ///< a contract of client `who` that is in no block never will be: its coins are spent otherwise
+    server_dies,    ///< and never comes back
 };
 
 /// Whose clock jumps.

@@ -19,11 +19,11 @@ enum class rule : std::uint8_t {
     one_writer,           ///< records grow version by version, and no payment is ever taken back
     strangers_end_nothing,  ///< nobody but the client, the operator and the deadline has a channel settled
     disk_keeps,             ///< what file_store took is there after a power cut, and of what it did not, no half
-    taken_in_time,  ///< no channel opens, and no payment is taken, when a settlement is due by what the server has heard
+    as_heard,  ///< no channel opens, and no payment is taken, against what the server has heard of time and contract
 };
 inline constexpr std::array<std::string_view, 10> rule_names{
     "acked value is kept", "paid once",  "right money in time",   "kept until buried", "durable before it is sent",
-    "relayed by nodes",    "one writer", "strangers end nothing", "disks keep",        "taken in time"};
+    "relayed by nodes",    "one writer", "strangers end nothing", "disks keep",        "taken as heard"};
 
 enum class fault : std::uint8_t {
     crash_before_effect,
@@ -49,6 +49,7 @@ enum class fault : std::uint8_t {
     old_disk,
     clock_jump,
     node_down,
+    mempool_lost,
     broadcast_unreachable,
     broadcast_refused,
     eviction,
@@ -59,7 +60,7 @@ enum class fault : std::uint8_t {
     stranger,
     server_dies,
 };
-inline constexpr std::array<std::string_view, 32> fault_names{"crash before an effect",
+inline constexpr std::array<std::string_view, 33> fault_names{"crash before an effect",
                                                               "crash after an effect",
                                                               "kill",
                                                               "store read fails",
@@ -82,6 +83,7 @@ inline constexpr std::array<std::string_view, 32> fault_names{"crash before an e
                                                               "old disk restored",
                                                               "clock jump",
                                                               "node down",
+                                                              "mempools lost",
                                                               "broadcast unreachable",
                                                               "broadcast refused",
                                                               "eviction",

@@ -72,9 +72,16 @@ void world::writes(std::uint8_t process, const record_id& id, bytes_view bytes) 
     const auto there = known.server_disk.find(id.channel);
     const on_disk before = there == known.server_disk.end() ? on_disk{} : there->second;
     if (next.version != before.version + 1) return;  // no store takes it
-    check(rule::taken_in_time, next.paid <= before.paid || !is_due(c, process), [&] {
+    check(rule::as_heard, next.paid <= before.paid || !is_due(c, process), [&] {
         return "a payment on channel " + name_of(id.channel) + " is taken, and the server has heard that it is due";
     });
+    check(rule::as_heard,
+          next.paid <= before.paid || before.version == 0 || c.contract_height != 0 ||
+              heard[process].taken.contains(id.channel),
+          [&] {
+              return "a payment on channel " + name_of(id.channel) +
+                     " is taken, and the server has not heard that its node has the contract";
+          });
     if (next.stage == channel_stage::settling && before.stage != channel_stage::settling)
         check(rule::strangers_end_nothing, c.may_end || is_due(c, process) || next.paid == c.terms.value,
               [&] { return "channel " + name_of(id.channel) + " is settled, and nobody who may has asked for it"; });
@@ -247,7 +254,7 @@ void world::server_sends(std::uint8_t process, const channel_record& record, byt
         const auto counter = d.kept.get({record_kind::key_counter, {}}, memory);
         check(rule::durable_before_sent, counter && counter->version >= static_cast<std::uint64_t>(record.key),
               [] { return "the server shows a key that is not counted on disk"; });
-        check(rule::taken_in_time, !is_behind(clock_of(process), heard[process]),
+        check(rule::as_heard, !is_behind(clock_of(process), heard[process].median_time),
               [] { return "the server offers a channel, and has heard that its clock is behind the chain"; });
     } else if (const auto* close = std::get_if<wire::close>(&*m); close && close->settlement) {
         const txid& id = record.terms.contract.id;
@@ -447,7 +454,10 @@ void world::on_block(const connected_block& b) {
 
 void world::on_blocks_left(std::int32_t from) {
     for (auto& [id, c] : known.channels) {
-        if (c.contract_height >= from) c.contract_height = 0;
+        if (c.contract_height >= from) {
+            c.contract_height = 0;
+            for (news& n : heard) n.taken.insert(id);  // a reorganisation gives it back to mempools
+        }
         if (c.closing_height >= from) c.closing_height = 0;
         if (c.lost_height >= from) {
             c.lost_height = 0;

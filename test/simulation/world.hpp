@@ -74,6 +74,12 @@ struct disk {
     void has(const record_id& id);
 };
 
+/// What a process was told since it started.
+struct news {
+    unix_time median_time{};  // the latest
+    std::set<txid> taken;     // what its node had when it said so last, and since it returned
+};
+
 class world {
 public:
     world(const cast& c, tally& t, bool tracing);
@@ -111,7 +117,7 @@ public:
     [[nodiscard]] unix_time clock_of(std::uint8_t process) const { return now + clock_error[process]; }
     /// True when the operator's clock says that a channel is due, or the chain as far as this process has heard of it.
     [[nodiscard]] bool is_due(const channel_truth& c, std::uint8_t process) const {
-        return std::max(clock_of(process), heard[process]) + settle_margin >= c.terms.expiry;
+        return std::max(clock_of(process), heard[process].median_time) + settle_margin >= c.terms.expiry;
     }
 
     /// Puts a frame on the wire, where it may be attacked.
@@ -150,7 +156,7 @@ public:
     chain_follower observer;
     unix_time now = world_start;
     std::array<std::int64_t, 8> clock_error{};  // [s] by process
-    std::array<unix_time, 8> heard{};           // by process: the latest median time that it was told since it started
+    std::array<news, 8> heard{};                // by process
     std::array<disk, 8> disks;                  // by process; 0: the servers'
     std::array<std::optional<std::pair<memory_store, std::map<txid, on_disk>>>, 8> copies;  // of clients' disks
     std::array<std::unique_ptr<file_system>, 8> sticks;  // with the clients' export files

@@ -177,6 +177,12 @@ public:
             }
     }
 
+    /// All that is in no block, as a node does that restarts without its mempool.
+    void forget_mempool() {
+        mempool_.clear();
+        mempool_spends_.clear();
+    }
+
     [[nodiscard]] bool in_mempool(const txid& id) const { return mempool_.contains(id); }
     [[nodiscard]] std::size_t mempool_size() const { return mempool_.size(); }
 
