@@ -109,13 +109,13 @@ void sim_network::broadcast(bytes_view tx) {
     const auto how = p.plan.next(effect::broadcast);
     if (how == way::crashes_before) throw crash{};
     p.w.broadcasts(p.number, tx);
-    if (how == way::fails || how == way::fails_after || !p.node_up) {
+    if (how == way::fails || how == way::fails_after || p.node == chain_follower::node::down) {
         // Lost on the way, or the answer to it is.
-        if (how == way::fails_after && p.node_up) p.w.submits(p.number, tx);
+        if (how == way::fails_after && p.node != chain_follower::node::down) p.w.submits(p.number, tx);
         p.plan.count(fault::broadcast_unreachable);
         p.follower.set_node(chain_follower::node::down);
         p.follower.broadcast(tx);
-        if (p.node_up) p.follower.set_node(chain_follower::node::up);
+        p.follower.set_node(p.node);
     } else if (p.refusals > 0) {
         --p.refusals;
         p.plan.count(fault::broadcast_refused);

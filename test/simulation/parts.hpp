@@ -27,7 +27,10 @@ struct process_parts {
                 news().median_time = std::max(news().median_time, b.median_time);
             },
             [this](const disconnected_blocks& d) { height = d.from - 1; },
-            [this](const chain_tip& t) { news().median_time = std::max(news().median_time, t.median_time); },
+            [this](const chain_tip& t) {
+                news().median_time = std::max(news().median_time, t.median_time);
+                news().downloading = t.downloading;
+            },
             [this](const broadcast_answer& a) {
                 if (a.outcome == broadcast_outcome::accepted) news().taken.insert(a.id);
                 if (a.outcome == broadcast_outcome::refused) news().taken.erase(a.id);
@@ -41,7 +44,7 @@ struct process_parts {
     strike_plan plan;
     chain_follower follower;
     std::int32_t height = 0;  // of the last block that this process heard of
-    bool node_up = true;
+    chain_follower::node node = chain_follower::node::up;
     std::uint32_t refusals = 0;         // broadcasts that the node refuses for no reason
     std::unique_ptr<file_store> files;  // on a disk of files
 };

@@ -65,8 +65,7 @@ private:
         servers_[n] = std::make_unique<server_process>(w, n);
         bool runs = true;
         in(servers_[n], [&](auto& p) {
-            p.parts.node_up = node_up_[n];
-            set_node(p.parts);
+            set_node(p.parts, node_[n]);
             if (!p.start()) runs = false;
         });
         if (!runs) servers_[n].reset();
@@ -81,8 +80,7 @@ private:
         c = std::make_unique<client_process>(w, n, orders_[n]);
         bool runs = true;
         in(c, [&](auto& p) {
-            p.parts.node_up = node_up_[n];
-            set_node(p.parts);
+            set_node(p.parts, node_[n]);
             if (!p.start()) runs = false;
         });
         if (!runs) c.reset();
@@ -221,8 +219,9 @@ private:
 
     // ---- chain
 
-    void set_node(process_parts& p) {
-        p.follower.set_node(p.node_up ? chain_follower::node::up : chain_follower::node::down);
+    static void set_node(process_parts& p, chain_follower::node n) {
+        p.node = n;
+        p.follower.set_node(n);
     }
     /// told  what nodes say; in any case they refuse what pays less
     void set_fees(std::int64_t floor, estimate told) {
@@ -267,6 +266,9 @@ private:
         std::ranges::sort(times);
         return times[5];
     }
+    /// A contract that never opened is nobody's promise: a server collects from it when it sees it in a block.  And it must
+    /// be shown that the block of what ended a channel is on the chain no more.
+    [[nodiscard]] static bool needs_blocks(const channel_truth& c) { return c.acked == 0 || c.ended_before; }
     [[nodiscard]] bool refund_is_near(const channel_truth& c) const {
         return median_after(blocks_ahead) > c.terms.expiry;
     }
@@ -280,18 +282,20 @@ private:
     void fees(std::int64_t floor, estimate told);
     void evict(std::uint32_t n);
     void reorg(const step& s);
+    void change_node(const step& s);
     void restart_nodes(const step& s);
 
     std::array<std::unique_ptr<server_process>, 2> servers_;
     std::array<std::unique_ptr<client_process>, 3> clients_;
     std::array<std::optional<open_order>, 8> orders_;
-    std::array<bool, 8> node_up_{true, true, true, true, true, true, true, true};
+    std::array<chain_follower::node, 8> node_{};
     std::optional<fee_estimate> estimate_ = fee_estimate{min_relay_fee_rate, {}, {}};  // that nodes tell
     bool rescuing_ = false;
 };
 
 /// Near the time of a refund, the server gets what no server can do without: a moment in which it runs, with a disk, a
-/// node and a clock that is not behind.  After that it must have its money on the way.
+/// node that takes transactions, whatever it shows, and a clock that is not behind.  After that it must have its money on
+/// the way.
 void player::before_block() {
     if (rescuing_ || w.server_dead) return;
     for (const auto& [id, c] : w.known.channels)
@@ -305,14 +309,17 @@ void player::rescue(const txid& id) {
     ++w.count.rescues;
     w.disks[0].full = false;
     w.clock_error[n] = std::max<std::int64_t>(w.clock_error[n], 0);
-    node_up_[n] = true;
+    const bool must_see = std::ranges::any_of(w.known.channels, [&](const auto& c) {
+        return needs_blocks(c.second) && is_at_stake(c.first, c.second) && refund_is_near(c.second);
+    });
+    if (must_see || node_[n] == chain_follower::node::down) node_[n] = chain_follower::node::up;
+    if (node_[n] != chain_follower::node::up) w.now = w.now + 600;  // what it would have heard of in that many blocks
     calm_fees(static_cast<estimate>(id.bytes[1] % static_cast<std::uint32_t>(estimate::count)));
     for (int i = 0; i < 3; ++i) {
         with(n, [&](process_parts& p) {
             p.plan.disarm();
             p.refusals = 0;
-            p.node_up = true;
-            set_node(p);
+            set_node(p, node_[n]);
         });
         start_server(n);
         follow(n);
@@ -321,6 +328,7 @@ void player::rescue(const txid& id) {
     }
     for (const auto& [own, c] : w.known.channels) {
         if (c.closing_height != 0 || !is_at_stake(own, c) || !refund_is_near(c)) continue;
+        if (needs_blocks(c) && node_[n] != chain_follower::node::up) continue;  // it must see with the next block
         if (bearable(c) < w.fee_floor) continue;  // nothing was acked on it, and its contract has just come
         const auto spender = w.chain.spender_in_mempool({own, 0});
         bool settles = false;
@@ -372,6 +380,18 @@ void player::reorg(const step& s) {
         if (refund_is_near(c)) return;  // see evict
     w.reorg(static_cast<std::int32_t>(s.a),
             s.b != 0 ? memory_chain::contents::nothing : memory_chain::contents::mempool);
+}
+
+void player::change_node(const step& s) {
+    using node = chain_follower::node;
+    const bool back = s.what == act::node_up;
+    if (s.what == act::node_down) w.count.add(fault::node_down);
+    if (s.what == act::node_syncs) w.count.add(fault::node_syncs);
+    node_[s.who] = back ? node::up : s.what == act::node_down ? node::down : s.b != 0 ? node::slow : node::syncing;
+    with(s.who, [&](process_parts& p) {
+        set_node(p, node_[s.who]);
+        if (back) p.follower.restart_node();
+    });
 }
 
 void player::restart_nodes(const step& s) {
@@ -522,15 +542,8 @@ void player::perform(const step& s) {
             jump(s);
             break;
         case act::node_down:
-        case act::node_up:
-            node_up_[s.who] = s.what == act::node_up;
-            if (s.what == act::node_down) w.count.add(fault::node_down);
-            with(s.who, [&](process_parts& p) {
-                p.node_up = node_up_[s.who];
-                set_node(p);
-                if (p.node_up) p.follower.restart_node();
-            });
-            break;
+        case act::node_syncs:
+        case act::node_up: change_node(s); break;
         case act::node_restarts: restart_nodes(s); break;
         case act::refuse: with(s.who, [&](process_parts& p) { p.refusals = s.a; }); break;
         case act::evict: evict(s.a); break;
@@ -565,7 +578,7 @@ void player::finish() {
     set_fees(1'000, estimate::right);
     for (disk& d : w.disks) d.full = false;
     w.clock_error.fill(0);
-    node_up_.fill(true);
+    node_.fill(chain_follower::node::up);
     const auto each = [&](auto f) {
         for (std::uint8_t s = 0; s < w.who.servers; ++s) f(s);
         for (std::uint8_t c = 0; c < w.who.clients; ++c) f(client_number(c));
@@ -574,8 +587,7 @@ void player::finish() {
         with(n, [&](process_parts& p) {
             p.plan.disarm();
             p.refusals = 0;
-            p.node_up = true;
-            set_node(p);
+            set_node(p, node_[n]);
         });
         start(n);
     });

@@ -40,6 +40,7 @@ constexpr std::array weights{
     weight{act::jump, 8},
     weight{act::restore, 6},
     weight{act::node_down, 8},
+    weight{act::node_syncs, 8},
     weight{act::node_up, 16},
     weight{act::node_restarts, 8},
     weight{act::refuse, 8},
@@ -147,6 +148,7 @@ step make_step(act what, const cast& c, random& r) {
             s.b = r.chance(30) ? 1 + r.below(static_cast<std::uint32_t>(clocks::count) - 1) : 0;
             break;
         }
+        case act::node_syncs:
         case act::node_restarts:
             s.who = process_of(c, r);
             s.b = r.below(2);
@@ -265,6 +267,8 @@ std::string words(const step& s) {
                                : std::string("the clocks of servers, and of clients the other way, are")) +
                    " wrong by " + std::to_string(std::int64_t{s.a} - clock_right) + " s";
         case act::node_down: return "the node of " + who + " goes down";
+        case act::node_syncs:
+            return "the node of " + who + (s.b != 0 ? " is slow to show blocks" : " is downloading the chain");
         case act::node_up: return "the node of " + who + " is there";
         case act::node_restarts:
             return "nodes restart with empty mempools" + (s.b != 0 ? ", and only " + who + " is told" : std::string());

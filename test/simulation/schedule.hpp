@@ -38,6 +38,7 @@ enum class act : std::uint8_t {
     restore,       ///< client `who` dies, and starts again with the disk as it was copied
     jump,          ///< the clock of process `who` is wrong by a - clock_right seconds; b: see clocks
     node_down,     ///< for process `who`
+    node_syncs,    ///< for process `who`: it takes transactions and shows no blocks; b: it has them, and is slow
     node_up,
     node_restarts,  ///< all mempools are empty; all processes are told, or with b only `who`
     refuse,         ///< the next a broadcasts of process `who` are refused

@@ -60,6 +60,7 @@ struct channel_truth {
     std::int32_t contract_height = 0;
     bool late = false;  // the contract came there when its refund was due already
     std::int32_t closing_height = 0;
+    bool ended_before = false;  // in a block that has left the chain
     txid closing{};
     byte_string closing_tx;
 };

@@ -82,6 +82,10 @@ void world::writes(std::uint8_t process, const record_id& id, bytes_view bytes) 
               return "a payment on channel " + name_of(id.channel) +
                      " is taken, and the server has not heard that its node has the contract";
           });
+    check(rule::as_heard,
+          next.stage != channel_stage::open || before.stage == channel_stage::open || !heard[process].downloading, [&] {
+              return "channel " + name_of(id.channel) + " opens, and the server has heard that its node lacks blocks";
+          });
     if (next.stage == channel_stage::settling && before.stage != channel_stage::settling)
         check(rule::strangers_end_nothing, c.may_end || is_due(c, process) || next.paid == c.terms.value,
               [&] { return "channel " + name_of(id.channel) + " is settled, and nobody who may has asked for it"; });
@@ -254,8 +258,9 @@ void world::server_sends(std::uint8_t process, const channel_record& record, byt
         const auto counter = d.kept.get({record_kind::key_counter, {}}, memory);
         check(rule::durable_before_sent, counter && counter->version >= static_cast<std::uint64_t>(record.key),
               [] { return "the server shows a key that is not counted on disk"; });
-        check(rule::as_heard, !is_behind(clock_of(process), heard[process].median_time),
-              [] { return "the server offers a channel, and has heard that its clock is behind the chain"; });
+        check(
+            rule::as_heard, !is_behind(clock_of(process), heard[process].median_time) && !heard[process].downloading,
+            [] { return "the server offers a channel, and has heard that its clock or its node is behind the chain"; });
     } else if (const auto* close = std::get_if<wire::close>(&*m); close && close->settlement) {
         const txid& id = record.terms.contract.id;
         const auto own = known.channels.find(id);
@@ -458,7 +463,10 @@ void world::on_blocks_left(std::int32_t from) {
             c.contract_height = 0;
             for (news& n : heard) n.taken.insert(id);  // a reorganisation gives it back to mempools
         }
-        if (c.closing_height >= from) c.closing_height = 0;
+        if (c.closing_height >= from) {
+            c.closing_height = 0;
+            c.ended_before = true;
+        }
         if (c.lost_height >= from) {
             c.lost_height = 0;
             c.stopped.reset();

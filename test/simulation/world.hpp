@@ -77,7 +77,8 @@ struct disk {
 /// What a process was told since it started.
 struct news {
     unix_time median_time{};  // the latest
-    std::set<txid> taken;     // what its node had when it said so last, and since it returned
+    bool downloading = false;
+    std::set<txid> taken;  // what its node had when it said so last, and since it returned
 };
 
 class world {

@@ -30,7 +30,7 @@ public:
     void broadcast(bytes_view bytes) {
         const auto tx = parse_transaction(bytes);
         const txid id = tx ? tx->id() : txid{};
-        if (!reachable_) {
+        if (node_ == node::down) {
             answers_.push_back({id, broadcast_outcome::unreachable, "the node does not answer"});
         } else if (!refusals_.empty()) {
             answers_.push_back({id, broadcast_outcome::refused, std::move(refusals_.front())});
@@ -74,26 +74,28 @@ public:
             (void)told(broadcast_answer{a.id, a.outcome, a.words, why(a.words), a.pays});
             answers_.pop_front();
         }
-        if (!reachable_ || stretch != stretch_) return events;
+        if (node_ == node::down || stretch != stretch_) return events;
         if (returned_) {
             const bool same = told(node_returned{});
             returned_ = false;
             if (!same) return events;
         }
         if (!first_ && told_.empty()) first_ = chain_->height() + 1;
-        if (const std::size_t left = active(); left < told_.size()) {
+        if (const std::size_t left = active(); shows_blocks() && left < told_.size()) {
             const std::int32_t from = left > 0 ? told_[left - 1].height + 1 : told_[0].height;
             if (!told(disconnected_blocks{from})) return events;
             if (left == 0 && !first_) first_ = from;
             told_.resize(left);
         }
-        const auto tip = chain_->block_at(chain_->height()).value();
-        if (tip.hash != tip_) {
-            const bool same = told(chain_tip{tip.height, tip.median_time});
-            tip_ = tip.hash;
+        const auto tip = chain_->block_at(node_ == node::syncing ? behind() : chain_->height()).value();
+        if (const std::pair now{tip.hash, node_ == node::syncing}; now != tip_) {
+            const bool same = told(chain_tip{tip.height, tip.median_time, node_ == node::syncing});
+            tip_ = now;
             if (!same) return events;
         }
-        while (const auto next = chain_->block_at(told_.empty() ? *first_ : told_.back().height + 1)) {
+        while (shows_blocks()) {
+            const auto next = chain_->block_at(told_.empty() ? *first_ : told_.back().height + 1);
+            if (!next) break;
             if (!told(*next)) return events;
             told_.push_back({next->height, next->hash});
         }
@@ -109,11 +111,13 @@ public:
 
     // ---- faults
 
-    /// While it is not reachable, broadcasts end as unreachable, and no blocks come.
-    enum class node : std::uint8_t { up, down };
-    void set_node(node n) { reachable_ = n == node::up; }
+    /// down     broadcasts end as unreachable, and nothing is told
+    /// syncing  it takes transactions, and says that it is still downloading what is behind the last block that was told
+    /// slow     it takes transactions, and shows its tip: blocks do not come yet
+    enum class node : std::uint8_t { up, down, syncing, slow };
+    void set_node(node n) { node_ = n; }
 
-    /// It was started anew: what it forgot is to be `evict`ed from the chain's mempool.
+    /// It was started anew: what it forgot is to leave the chain's mempool, by forget() or forget_mempool().
     void restart_node() { returned_ = true; }
 
     /// The next broadcast is refused with these words, whatever it is; call again for more.
@@ -132,6 +136,13 @@ private:
         return words.find("fee not met") != std::string_view::npos ? fee_refusal::underpaid : fee_refusal::none;
     }
 
+    [[nodiscard]] bool shows_blocks() const { return node_ == node::up; }
+    /// Height of the best block of a node that has none behind those that were told.
+    [[nodiscard]] std::int32_t behind() const {
+        const std::int32_t last = told_.empty() ? std::max(*first_ - 1, 0) : told_.back().height;
+        return std::min(last, chain_->height());
+    }
+
     /// How many of the blocks that were told, from the lowest on, are on the active chain.
     [[nodiscard]] std::size_t active() const {
         std::size_t n = told_.size();
@@ -144,11 +155,11 @@ private:
     std::optional<std::int32_t> first_;
     std::vector<chain_place> told_;  // the lowest first
     std::uint64_t stretch_ = 0;      // counts calls of follow()
-    bytes32 tip_{};                  // of the last chain_tip
+    std::pair<bytes32, bool> tip_;   // of the last chain_tip
     std::deque<answer> answers_;
     std::deque<std::string> refusals_;
     std::optional<fee_estimate> new_fees_;
-    bool reachable_ = true;
+    node node_ = node::up;
     bool returned_ = false;
 };
 static_assert(ChainSource<chain_follower>);
