@@ -26,6 +26,10 @@ struct process_parts {
                 height = b.height;
                 news().median_time = std::max(news().median_time, b.median_time);
             },
+            [this](const passed_blocks& p) {
+                height = p.last;
+                w.passes(number, p);
+            },
             [this](const disconnected_blocks& d) { height = d.from - 1; },
             [this](const chain_tip& t) {
                 news().median_time = std::max(news().median_time, t.median_time);

@@ -65,7 +65,7 @@ private:
         servers_[n] = std::make_unique<server_process>(w, n);
         bool runs = true;
         in(servers_[n], [&](auto& p) {
-            set_node(p.parts, node_[n]);
+            set_node(p.parts);
             if (!p.start()) runs = false;
         });
         if (!runs) servers_[n].reset();
@@ -80,7 +80,7 @@ private:
         c = std::make_unique<client_process>(w, n, orders_[n]);
         bool runs = true;
         in(c, [&](auto& p) {
-            set_node(p.parts, node_[n]);
+            set_node(p.parts);
             if (!p.start()) runs = false;
         });
         if (!runs) c.reset();
@@ -219,9 +219,10 @@ private:
 
     // ---- chain
 
-    static void set_node(process_parts& p, chain_follower::node n) {
-        p.node = n;
-        p.follower.set_node(n);
+    void set_node(process_parts& p) const {
+        p.node = node_[p.number];
+        p.follower.set_node(p.node);
+        p.follower.prune(pruned_[p.number]);
     }
     /// told  what nodes say; in any case they refuse what pays less
     void set_fees(std::int64_t floor, estimate told) {
@@ -253,7 +254,7 @@ private:
         if (c.hopeless || c.closing_height != 0) return false;
         const auto record = w.known.server_disk.find(id);
         if (record == w.known.server_disk.end()) return false;
-        return c.acked > 0 || (c.contract_height != 0 && !c.late);
+        return c.acked > 0 || (c.contract_height != 0 && !c.late && !world::is_unseen(c, 0));
     }
     /// [s] The median time if `n` more blocks were mined now.
     [[nodiscard]] unix_time median_after(int n) const {
@@ -289,6 +290,7 @@ private:
     std::array<std::unique_ptr<client_process>, 3> clients_;
     std::array<std::optional<open_order>, 8> orders_;
     std::array<chain_follower::node, 8> node_{};
+    std::array<std::int32_t, 8> pruned_{};  // [blocks] up to this one each node has deleted them
     std::optional<fee_estimate> estimate_ = fee_estimate{min_relay_fee_rate, {}, {}};  // that nodes tell
     bool rescuing_ = false;
 };
@@ -319,7 +321,7 @@ void player::rescue(const txid& id) {
         with(n, [&](process_parts& p) {
             p.plan.disarm();
             p.refusals = 0;
-            set_node(p, node_[n]);
+            set_node(p);
         });
         start_server(n);
         follow(n);
@@ -389,7 +391,7 @@ void player::change_node(const step& s) {
     if (s.what == act::node_syncs) w.count.add(fault::node_syncs);
     node_[s.who] = back ? node::up : s.what == act::node_down ? node::down : s.b != 0 ? node::slow : node::syncing;
     with(s.who, [&](process_parts& p) {
-        set_node(p, node_[s.who]);
+        set_node(p);
         if (back) p.follower.restart_node();
     });
 }
@@ -544,6 +546,10 @@ void player::perform(const step& s) {
         case act::node_down:
         case act::node_syncs:
         case act::node_up: change_node(s); break;
+        case act::prune:
+            pruned_[s.who] = std::max(pruned_[s.who], w.chain.height() - static_cast<std::int32_t>(s.a));
+            with(s.who, [this](process_parts& p) { set_node(p); });
+            break;
         case act::node_restarts: restart_nodes(s); break;
         case act::refuse: with(s.who, [&](process_parts& p) { p.refusals = s.a; }); break;
         case act::evict: evict(s.a); break;
@@ -587,7 +593,7 @@ void player::finish() {
         with(n, [&](process_parts& p) {
             p.plan.disarm();
             p.refusals = 0;
-            set_node(p, node_[n]);
+            set_node(p);
         });
         start(n);
     });

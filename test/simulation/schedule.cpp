@@ -43,6 +43,7 @@ constexpr std::array weights{
     weight{act::node_syncs, 8},
     weight{act::node_up, 16},
     weight{act::node_restarts, 8},
+    weight{act::prune, 6},
     weight{act::refuse, 8},
     weight{act::evict, 10},
     weight{act::reorg, 10},
@@ -152,6 +153,10 @@ step make_step(act what, const cast& c, random& r) {
         case act::node_restarts:
             s.who = process_of(c, r);
             s.b = r.below(2);
+            break;
+        case act::prune:
+            s.who = process_of(c, r);
+            s.a = 4 + r.below(8);  // no reorganisation is that deep
             break;
         case act::refuse:
             s.who = process_of(c, r);
@@ -272,6 +277,7 @@ std::string words(const step& s) {
         case act::node_up: return "the node of " + who + " is there";
         case act::node_restarts:
             return "nodes restart with empty mempools" + (s.b != 0 ? ", and only " + who + " is told" : std::string());
+        case act::prune: return "the node of " + who + " deletes all blocks but the last " + number(s.a);
         case act::refuse: return "the node refuses the next " + number(s.a) + " transactions of " + who;
         case act::evict: return "transaction " + number(s.a) + " is evicted from the mempool";
         case act::reorg: return "a reorganisation of " + number(s.a) + " blocks" + (s.b != 0 ? ", to empty ones" : "");

@@ -41,6 +41,7 @@ enum class act : std::uint8_t {
     node_syncs,    ///< for process `who`: it takes transactions and shows no blocks; b: it has them, and is slow
     node_up,
     node_restarts,  ///< all mempools are empty; all processes are told, or with b only `who`
+    prune,          ///< the node of process `who` deletes all blocks but the last a
     refuse,         ///< the next a broadcasts of process `who` are refused
     evict,          ///< transaction a leaves the mempool
     reorg,          ///< a blocks; b: the new ones are empty

@@ -55,6 +55,7 @@ struct channel_truth {
     bool may_end = false;            // client, operator or deadline wanted a settlement, or a tampered wire may have
     bool hopeless = false;           // the server's clock was so wrong that the refund was due before the settlement
     std::optional<satoshi> stopped;  // paid when the server's record came to say that nothing more is: see lost_height
+    std::set<std::uint8_t> unseen;  // processes whose node had deleted the block of contract or end before they read it
     // On the chain:
     std::int32_t lost_height = 0;  // of something else that spends its coins
     std::int32_t contract_height = 0;

@@ -474,6 +474,13 @@ void world::on_blocks_left(std::int32_t from) {
     }
 }
 
+void world::passes(std::uint8_t process, const passed_blocks& p) {
+    count.add(fault::blocks_pruned);
+    const auto has = [&](std::int32_t height) { return height >= p.first && height <= p.last; };
+    for (auto& [id, c] : known.channels)
+        if (has(c.contract_height) || has(c.closing_height) || has(c.lost_height)) c.unseen.insert(process);
+}
+
 void world::double_spend(std::uint8_t client) {
     for (auto& [id, c] : known.channels) {
         if (c.client != client || c.contract_height != 0 || c.hopeless) continue;
@@ -527,7 +534,8 @@ void world::check_ended() {
             check(rule::right_money, c.contract_height == 0, [&] { return about("its coins were spent twice"); });
             // Without the contract nobody knows any more what it spent: a deletion that was cut short stays so.
             const bool begun = !on_disk_is(disks[c.client], record_kind::client_contract, own, {});
-            check(rule::kept_until_buried, begun || !known.client_disk[c.client].contains(own),
+            check(rule::kept_until_buried,
+                  begun || is_unseen(c, c.client) || !known.client_disk[c.client].contains(own),
                   [&] { return about("what spent its coins is buried, and the client keeps its record"); });
         }
         if (c.contract_height == 0) continue;
@@ -560,9 +568,9 @@ void world::check_ended() {
                   payout > 0 && payout < paid && total - payout == (has_change ? back.value.value : 0),
                   [&] { return about("the settlement pays the server " + sat(payout) + " of " + sat(paid)); });
         }
-        check(rule::kept_until_buried, !known.client_disk[c.client].contains(own),
+        check(rule::kept_until_buried, is_unseen(c, c.client) || !known.client_disk[c.client].contains(own),
               [&] { return about("its end is buried, and the client keeps its record"); });
-        check(rule::kept_until_buried, server_dead || !known.server_disk.contains(own),
+        check(rule::kept_until_buried, server_dead || is_unseen(c, 0) || !known.server_disk.contains(own),
               [&] { return about("its end is buried, and the server keeps its record"); });
     }
 }

@@ -112,8 +112,16 @@ public:
     void broadcasts(std::uint8_t process, bytes_view tx);
     /// Offers a transaction to the network, and judges a refusal; the process hears of it later.
     void submits(std::uint8_t process, bytes_view tx);
+    /// A process is told of blocks that its node has deleted.
+    void passes(std::uint8_t process, const passed_blocks& p);
     void check_all();
     void check_ended();
+    /// Nobody can show the process what became of the channel.
+    [[nodiscard]] static bool is_unseen(const channel_truth& c, std::uint8_t process) {
+        return std::ranges::any_of(c.unseen, [&](std::uint8_t p) {
+            return p == process || (p < first_client && process < first_client);  // those of the server share a store
+        });
+    }
 
     [[nodiscard]] unix_time clock_of(std::uint8_t process) const { return now + clock_error[process]; }
     /// True when the operator's clock says that a channel is due, or the chain as far as this process has heard of it.

@@ -93,8 +93,13 @@ public:
             tip_ = now;
             if (!same) return events;
         }
+        if (const std::int32_t from = next_height(); shows_blocks() && from <= std::min(pruned_, chain_->height())) {
+            const std::int32_t last = std::min(pruned_, chain_->height());
+            if (!told(passed_blocks{from, last})) return events;
+            for (std::int32_t h = from; h <= last; ++h) told_.push_back({h, chain_->block_at(h).value().hash});
+        }
         while (shows_blocks()) {
-            const auto next = chain_->block_at(told_.empty() ? *first_ : told_.back().height + 1);
+            const auto next = chain_->block_at(next_height());
             if (!next) break;
             if (!told(*next)) return events;
             told_.push_back({next->height, next->hash});
@@ -120,6 +125,9 @@ public:
     /// It was started anew: what it forgot is to leave the chain's mempool, by forget() or forget_mempool().
     void restart_node() { returned_ = true; }
 
+    /// It has deleted the blocks up to this one: they are passed over by whoever was not told of them yet.
+    void prune(std::int32_t height) { pruned_ = height; }
+
     /// The next broadcast is refused with these words, whatever it is; call again for more.
     void refuse_next(std::string_view reason) { refusals_.emplace_back(reason); }
 
@@ -136,6 +144,7 @@ private:
         return words.find("fee not met") != std::string_view::npos ? fee_refusal::underpaid : fee_refusal::none;
     }
 
+    [[nodiscard]] std::int32_t next_height() const { return told_.empty() ? *first_ : told_.back().height + 1; }
     [[nodiscard]] bool shows_blocks() const { return node_ == node::up; }
     /// Height of the best block of a node that has none behind those that were told.
     [[nodiscard]] std::int32_t behind() const {
@@ -161,6 +170,7 @@ private:
     std::optional<fee_estimate> new_fees_;
     node node_ = node::up;
     bool returned_ = false;
+    std::int32_t pruned_ = -1;
 };
 static_assert(ChainSource<chain_follower>);
 
