@@ -69,8 +69,9 @@ struct channel_truth {
 struct truth {
     std::map<txid, channel_truth> channels;
     std::map<outpoint, std::set<txid>> funded_by;  // contracts by the coin that they spend; more than one after a crash
-    std::set<std::pair<txid, record_kind>> ends_stored;  // refunds and settlements that ever were on a disk
-    std::map<txid, on_disk> server_disk;                 // server_channel records
+    std::map<outpoint, std::pair<std::int32_t, txid>> spent;  // in blocks: height, and by what
+    std::set<std::pair<txid, record_kind>> ends_stored;       // refunds and settlements that ever were on a disk
+    std::map<txid, on_disk> server_disk;                      // server_channel records
     std::map<std::uint8_t, std::map<txid, on_disk>> client_disk;
     std::map<std::pair<std::uint8_t, key_id>, std::int64_t> signed_away;  // [satoshi] the most by each client key
 };

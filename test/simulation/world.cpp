@@ -120,6 +120,8 @@ void world::stored(std::uint8_t process, const record_id& id, std::uint64_t vers
         ++count.channels;
         say([&] { return "    channel " + name_of(id.channel) + " of " + sat(c.terms.value.value) + " begins"; });
     }
+    // One that an export file brings back may have been lost before.
+    if (client && before.version == 0) find_other_spend(id.channel);
     const auto found = known.channels.find(id.channel);
     if (client || found == known.channels.end()) return;
     channel_truth& c = found->second;
@@ -438,9 +440,9 @@ void world::on_block(const connected_block& b) {
             own->second.late = b.median_time > own->second.terms.expiry;
         }
         for (const tx_input& in : tx->inputs()) {
+            known.spent[in.prevout] = {b.height, id};
             if (const auto coin = known.funded_by.find(in.prevout); coin != known.funded_by.end())
-                for (const txid& contract : coin->second)
-                    if (contract != id) known.channels[contract].lost_height = b.height;
+                for (const txid& contract : coin->second) find_other_spend(contract);
             if (const auto own = known.channels.find(in.prevout.id);
                 own != known.channels.end() && in.prevout.index == 0) {
                 channel_truth& c = own->second;
@@ -457,7 +459,16 @@ void world::on_block(const connected_block& b) {
     }
 }
 
+void world::find_other_spend(const txid& id) {
+    const auto own = known.channels.find(id);
+    if (own == known.channels.end()) return;
+    for (const auto& [coin, contracts] : known.funded_by)
+        if (const auto spent = known.spent.find(coin); contracts.contains(id) && spent != known.spent.end())
+            if (spent->second.second != id) own->second.lost_height = spent->second.first;
+}
+
 void world::on_blocks_left(std::int32_t from) {
+    std::erase_if(known.spent, [&](const auto& s) { return s.second.first >= from; });
     for (auto& [id, c] : known.channels) {
         if (c.contract_height >= from) {
             c.contract_height = 0;

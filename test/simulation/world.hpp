@@ -150,6 +150,8 @@ public:
     }
     void on_block(const connected_block& b);
     void on_blocks_left(std::int32_t from);
+    /// Something else in a block has spent what the contract spends.
+    void find_other_spend(const txid& id);
 
     /// Nothing when clients write no export files.
     [[nodiscard]] std::string export_folder(std::uint8_t client) const {
