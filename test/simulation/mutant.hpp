@@ -28,6 +28,9 @@ inline constexpr std::array mutants{
     mutant{"position_first", "of this library: how far the chain was read is on disk before what was read"},
     mutant{"bump_forgotten", "fees: what a settlement was built with is taken to be the fee of the day"},
     mutant{"never_raised", "fees: a settlement that has left is never raised"},
+    mutant{"floor_unasked", "fees: a settlement pays what the estimate says, whatever nodes take"},
+    mutant{"slow_clock_opens", "time: the server opens and takes payments by its own clock only"},
+    mutant{"due_waits_for_sync", "blocks: what is due waits for them, and for a node that is downloading"},
 };
 
 /// True in the one program that is built over headers with the losses in them.

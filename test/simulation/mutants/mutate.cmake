@@ -87,7 +87,7 @@ mutate([=[    detail::by_channel<offer> offers_;
 ]=])
 # 14: the fee that it was built with is taken to be today's.
 mutate([=[        const fee_rate paid = pays.value_or(]=]
-       [=[        const fee_rate paid = simulation::is_mutant(14) ? fees_.rate : pays.value_or(]=])
+       [=[        const fee_rate paid = simulation::is_mutant(14) ? std::max(fees_.rate, min_relay_fee_rate) : pays.value_or(]=])
 # 15: once it has left it is never raised, whatever the network says.
 mutate([=[            if (!stands && (more || less || anew) &&]=]
        [=[            if (!simulation::is_mutant(15) && !stands && (more || less || anew) &&]=])
@@ -95,9 +95,17 @@ mutate([=[        if (a.for_fee == fee_refusal::underpaid) {
 ]=] [=[        if (a.for_fee != fee_refusal::none && (simulation::is_mutant(14) || simulation::is_mutant(15))) return;
         if (a.for_fee == fee_refusal::underpaid) {
 ]=])
+# 16: what nodes take is nobody's question.
+mutate([=[        const fee_decision fee = decide_fee(fees_, q, settings_.fees);]=]
+       [=[        const fee_decision fee =
+            simulation::is_mutant(16) ? fee_decision{std::max(fees_.rate, min_relay_fee_rate), true} : decide_fee(fees_, q, settings_.fees);]=])
 close_header()
 
 open_header(keeper/keeper.hpp)
+# 18: nothing is done while blocks are missing.
+mutate([=[        else if (reserved_)
+]=] [=[        else if (reserved_ && !(simulation::is_mutant(18) && tip_ && (tip_->downloading || tip_->height > height())))
+]=])
 # 13: how far the chain was read is on disk before what was read.
 mutate([=[        PAYCHAN_CHECK(lower_positions());
 ]=] [=[        PAYCHAN_CHECK(lower_positions());
@@ -142,6 +150,15 @@ open_header(server.hpp)
 # 7: a failed write is passed over.
 mutate([=[detail::on_disk(written, pending_)]=]
        [=[detail::on_disk(simulation::is_mutant(7) ? result<void>{} : written, pending_)]=])
+# 17: the time of the chain is not asked for.
+mutate([=[view_.later(clock_.now()), id]=]
+       [=[simulation::is_mutant(17) ? clock_.now() : view_.later(clock_.now()), id]=])
+mutate([=[                view_.later(now),
+]=] [=[                simulation::is_mutant(17) ? now : view_.later(now),
+]=])
+mutate([=[                is_behind(now, view_.median_time),
+]=] [=[                !simulation::is_mutant(17) && is_behind(now, view_.median_time),
+]=])
 close_header()
 
 open_header(channel/payment.hpp)
