@@ -7,7 +7,7 @@ namespace simulation {
 
 client_process::client_process(world& w, std::uint8_t number, std::optional<open_order>& order)
     : parts(w, number),
-      monitor_(both_versions{}, store_, keys_, network_, events_, monitor_settings{.burial = burial}),
+      monitor_(both_versions{}, store_, keys_, purse_, network_, events_, monitor_settings{.burial = burial}),
       keeper_(store_, keys_, purse_, network_, clock_, sim_keeping(), monitor_),
       order_(order) {
     settings_.time_window = w.who.window;

@@ -67,7 +67,7 @@ private:
     sim_transport transport_{parts, nullptr, {}};
     events_type events_{*this};
     client_settings settings_;
-    client_monitor<both_versions, store_type, sim_keys, sim_network, events_type> monitor_;
+    client_monitor<both_versions, store_type, sim_keys, sim_network, events_type, sim_purse> monitor_;
     keeper<store_type, sim_keys, sim_purse, sim_network, sim_clock, decltype(monitor_)> keeper_;
     std::unique_ptr<driver_type> driver_;
     std::optional<open_order>& order_;

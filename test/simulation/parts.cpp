@@ -105,6 +105,13 @@ result<bytes_view> sim_purse::spend_one(bytes_view script, satoshi amount, bytes
     return fail(errc::insufficient_funds, "no coin is left");
 }
 
+result<bytes_view> sim_purse::take_back(bytes_view contract, fee_rate, bytes_span memory) {
+    PAYCHAN_TRY(const auto tx, parse_transaction(contract));
+    const outpoint coin = tx.inputs().begin()->prevout;
+    if (!p.w.chain.coin_at(coin)) return fail(errc::insufficient_funds, "what the contract was to spend is spent");
+    return spend_coin(p.number, coin, {}, {}, memory);
+}
+
 void sim_network::broadcast(bytes_view tx) {
     const auto how = p.plan.next(effect::broadcast);
     if (how == way::crashes_before) throw crash{};
@@ -120,6 +127,9 @@ void sim_network::broadcast(bytes_view tx) {
         --p.refusals;
         p.plan.count(fault::broadcast_refused);
         p.follower.refuse_next("the simulation says so");
+        p.follower.broadcast(tx);
+    } else if (const auto parsed = parse_transaction(tx); parsed && p.w.barred.contains(parsed->id())) {
+        p.follower.refuse_next("bare-multisig");
         p.follower.broadcast(tx);
     } else {
         p.w.submits(p.number, tx);

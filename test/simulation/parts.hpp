@@ -185,6 +185,8 @@ public:
         for (const auto& in : parsed.inputs()) reserved_.insert(in.prevout);
         return {};
     }
+    /// All of a contract's one coin.
+    result<bytes_view> take_back(bytes_view contract, fee_rate rate, bytes_span memory);
     result<script_buffer> payout_script() {
         return p.plan.run(effect::payout, errc::key_unavailable, fault::key_unavailable,
                           [&]() -> result<script_buffer> { return p.w.server_payout; });
@@ -215,7 +217,7 @@ private:
     process_parts& p;
     std::set<outpoint> reserved_;
 };
-static_assert(FundingWallet<sim_purse> && PayoutWallet<sim_purse>);
+static_assert(FundingWallet<sim_purse> && PayoutWallet<sim_purse> && TakeBackWallet<sim_purse>);
 
 [[nodiscard]] outpoint coin_of(std::uint8_t client, int n);
 /// A signed transaction that pays `amount` of a client's coin to `script`, where there is one, and the rest back to it.

@@ -367,10 +367,10 @@ void player::fees(std::int64_t floor, estimate told) {
 void player::evict(std::uint32_t n) {
     std::vector<txid> there;
     for (const auto& [id, c] : w.known.channels) {
+        // What was rescued stays rescued: no refund, nor the client's coins back, may slip in between two blocks.
+        if (refund_is_near(c)) continue;
         if (w.chain.in_mempool(id)) there.push_back(id);
-        // What was rescued stays rescued: a refund must not slip in between two blocks.
-        if (const auto spender = w.chain.spender_in_mempool({id, 0}); spender && !refund_is_near(c))
-            there.push_back(*spender);
+        if (const auto spender = w.chain.spender_in_mempool({id, 0})) there.push_back(*spender);
     }
     if (there.empty()) return;
     w.count.add(fault::eviction);
@@ -564,6 +564,7 @@ void player::perform(const step& s) {
             break;
         case act::spoil_first: w.attacks[s.who] = {wire_attack::kind::spoil_first, false, 0, 0}; break;
         case act::lose_disk: lose_disk(s.who); break;
+        case act::bar_contract: w.bars_next[s.who] = true; break;
         case act::double_spend: w.double_spend(s.who); break;
         case act::server_dies:
             w.count.add(fault::server_dies);

@@ -52,6 +52,7 @@ constexpr std::array weights{
     weight{act::lose_disk, 6},
     weight{act::spoil_first, 4},
     weight{act::double_spend, 3},
+    weight{act::bar_contract, 3},
 };
 
 act pick(random& r) {
@@ -135,6 +136,7 @@ step make_step(act what, const cast& c, random& r) {
             break;
         case act::raise_s:
         case act::spoil_first:
+        case act::bar_contract:
         case act::double_spend: s.who = client_of(c, r); break;
         case act::change_frame:
             s.who = client_of(c, r);
@@ -262,6 +264,7 @@ std::string words(const step& s) {
                    " changes";
         case act::raise_s: return "the next payment of " + who + " gets a high S on the wire";
         case act::spoil_first: return "the next first payment of " + who + " gets a wrong signature on the wire";
+        case act::bar_contract: return "no node takes the next contract of " + who;
         case act::double_spend: return "the coins of a contract of " + who + " are spent otherwise";
         case act::turn: return who + " takes a frame of each connection and writes all at once";
         case act::backup: return "the disk of " + who + " is copied";

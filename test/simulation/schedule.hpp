@@ -48,6 +48,7 @@ enum class act : std::uint8_t {
     fees,           ///< nodes want a sat/kvB from now on; b: what they tell, see estimate
     stranger,       ///< a hostile peer comes to server `who` and does a
     lose_disk,      ///< client `who` comes back with a new one, its seed and its export files
+    bar_contract,   ///< no node takes the next contract of client `who`, ever
     double_spend,   ///< a contract of client `who` that is in no block never will be: its coins are spent otherwise
     server_dies,    ///< and never comes back
 };

@@ -19,11 +19,13 @@ enum class rule : std::uint8_t {
     one_writer,           ///< records grow version by version, and no payment is ever taken back
     strangers_end_nothing,  ///< nobody but the client, the operator and the deadline has a channel settled
     disk_keeps,             ///< what file_store took is there after a power cut, and of what it did not, no half
+    coins_come_free,        ///< no client keeps coins locked in a contract that no block has, when its refund is due
     as_heard,  ///< no channel opens, and no payment is taken, against what the server has heard of time and contract
 };
-inline constexpr std::array<std::string_view, 10> rule_names{
+inline constexpr std::array<std::string_view, 11> rule_names{
     "acked value is kept", "paid once",  "right money in time",   "kept until buried", "durable before it is sent",
-    "relayed by nodes",    "one writer", "strangers end nothing", "disks keep",        "taken as heard"};
+    "relayed by nodes",    "one writer", "strangers end nothing", "disks keep",        "coins come free",
+    "taken as heard"};
 
 enum class fault : std::uint8_t {
     crash_before_effect,
@@ -38,6 +40,7 @@ enum class fault : std::uint8_t {
     file_torn,
     disk_lost,
     double_spend,
+    contract_barred,
     bad_first_payment,
     key_unavailable,
     funding_fails,
@@ -62,7 +65,7 @@ enum class fault : std::uint8_t {
     stranger,
     server_dies,
 };
-inline constexpr std::array<std::string_view, 35> fault_names{"crash before an effect",
+inline constexpr std::array<std::string_view, 36> fault_names{"crash before an effect",
                                                               "crash after an effect",
                                                               "kill",
                                                               "store read fails",
@@ -74,6 +77,7 @@ inline constexpr std::array<std::string_view, 35> fault_names{"crash before an e
                                                               "file torn",
                                                               "disk lost",
                                                               "double spend of the funding",
+                                                              "contract barred",
                                                               "bad first payment",
                                                               "key unavailable",
                                                               "funding fails",

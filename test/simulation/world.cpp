@@ -93,8 +93,14 @@ void world::writes(std::uint8_t process, const record_id& id, bytes_view bytes) 
 
 void world::stored(std::uint8_t process, const record_id& id, std::uint64_t version, bytes_view bytes) {
     count.mix(version * 31 + static_cast<std::uint64_t>(id.kind));
-    if (id.kind == record_kind::client_contract)
-        known.funded_by[parse_transaction(bytes).value().inputs().begin()->prevout].insert(id.channel);
+    if (id.kind == record_kind::client_contract) {
+        const outpoint coin = parse_transaction(bytes).value().inputs().begin()->prevout;
+        const bool is_new = known.funded_by[coin].insert(id.channel).second;
+        if (is_new && std::exchange(bars_next[process], false)) {
+            count.add(fault::contract_barred);
+            barred.insert(id.channel);
+        }
+    }
     if (id.kind == record_kind::client_refund || id.kind == record_kind::server_settlement)
         known.ends_stored.insert({id.channel, id.kind});
     const bool client = id.kind == record_kind::client_channel;
@@ -533,6 +539,12 @@ void world::check_all() {
     }
 }
 
+bool world::is_locked(const txid& id, const channel_truth& c) const {
+    if (!known.client_disk.contains(c.client) || !known.client_disk.at(c.client).contains(id)) return false;
+    return std::ranges::any_of(known.funded_by,
+                               [&](const auto& coin) { return coin.second.contains(id) && chain.coin_at(coin.first); });
+}
+
 void world::check_ended() {
     for (const auto& channel : known.channels) {
         const txid& own = channel.first;
@@ -549,7 +561,12 @@ void world::check_ended() {
                   begun || is_unseen(c, c.client) || !known.client_disk[c.client].contains(own),
                   [&] { return about("what spent its coins is buried, and the client keeps its record"); });
         }
-        if (c.contract_height == 0) continue;
+        if (c.contract_height == 0) {
+            check(rule::coins_come_free, is_unseen(c, c.client) || !is_locked(own, c), [&] {
+                return about("its contract is in no block, its refund was due, and its coins are still there");
+            });
+            continue;
+        }
         check(rule::right_money, c.closing_height != 0, [&] { return about("the contract is not spent"); });
         const auto tx = parse_transaction(bytes_view(c.closing_tx)).value();
         const auto back = tx.output(0).value();

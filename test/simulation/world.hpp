@@ -116,6 +116,8 @@ public:
     void passes(std::uint8_t process, const passed_blocks& p);
     void check_all();
     void check_ended();
+    /// The client has a record of it, and what its contract spends is unspent.
+    [[nodiscard]] bool is_locked(const txid& id, const channel_truth& c) const;
     /// Nobody can show the process what became of the channel.
     [[nodiscard]] static bool is_unseen(const channel_truth& c, std::uint8_t process) {
         return std::ranges::any_of(c.unseen, [&](std::uint8_t p) {
@@ -177,6 +179,8 @@ public:
     bool server_dead = false;
     std::vector<byte_string> recorded;     // frames that a stranger has listened to, from clients
     std::array<wire_attack, 8> attacks{};  // by client
+    std::array<bool, 8> bars_next{};       // by client: its next contract
+    std::set<txid> barred;                 // contracts that no node takes
     byte_string miner{0x51};
     script_buffer server_payout;
 };

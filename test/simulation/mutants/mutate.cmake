@@ -45,6 +45,9 @@ mutate([=[        if (!list_.apply(id, offered).tell) return;
 # 2: 300 s after the expiry by the wall clock, which is about an hour ahead of the median time.
 mutate([=[        list_.tick(now, list_.median_time(),]=]
        [=[        list_.tick(now, simulation::is_mutant(2) ? simulation::wall_clock + -300 : list_.median_time(),]=])
+# 19: the coins of a contract that nobody takes stay where they are.
+mutate([=[        if (a.outcome == broadcast_outcome::refused) on_contract_refused(a.id);]=]
+       [=[        if (a.outcome == broadcast_outcome::refused && !simulation::is_mutant(19)) on_contract_refused(a.id);]=])
 close_header()
 
 open_header(channel/monitor_step.hpp)
