@@ -131,6 +131,8 @@ bool client_process::deliver(wire_link& link) {
     link.client_told = link.client_gone = true;
     transport_.link = nullptr;
     driver_->on_disconnected();
+    parts.w.check(rule::hellos_are_free, parts.keys_out.empty(),
+                  [] { return "an opening that came to nothing costs the client a key"; });
     return true;
 }
 

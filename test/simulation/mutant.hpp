@@ -32,6 +32,7 @@ inline constexpr std::array mutants{
     mutant{"slow_clock_opens", "time: the server opens and takes payments by its own clock only"},
     mutant{"due_waits_for_sync", "blocks: what is due waits for them, and for a node that is downloading"},
     mutant{"contract_stays_locked", "coins: those of a contract that nobody takes never come back"},
+    mutant{"hello_uses_keys", "keys: a stranger's hello costs the server one"},
 };
 
 /// True in the one program that is built over headers with the losses in them.

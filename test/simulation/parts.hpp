@@ -49,6 +49,7 @@ struct process_parts {
     chain_follower follower;
     std::int32_t height = 0;  // of the last block that this process heard of
     chain_follower::node node = chain_follower::node::up;
+    std::set<key_id> keys_out;          // that it took, and that neither lock nor have signed anything yet
     std::uint32_t refusals = 0;         // broadcasts that the node refuses for no reason
     std::unique_ptr<file_store> files;  // on a disk of files
 };
@@ -66,6 +67,10 @@ struct sim_store {
         return write({&one, 1});
     }
     result<void> put_many(std::span<const put_request> batch) {
+        for (const put_request& r : batch)
+            if (r.id.kind == record_kind::client_channel || r.id.kind == record_kind::server_channel)
+                p.keys_out.erase(
+                    peek(r.bytes).key);  // whoever is told that this failed cannot know that nothing is there
         if (!p.w.disk_of(p.number).one_by_one) return write(batch);
         // As put_all does for stores that cannot take a batch: a crash can tear it.
         for (std::size_t i = 0; i < batch.size(); ++i) PAYCHAN_CHECK(write(batch.subspan(i, 1)));
@@ -127,7 +132,8 @@ struct known_key {
 };
 [[nodiscard]] const known_key& key_of(std::uint8_t owner, std::uint64_t n);
 
-/// Keys by a counter that is on disk before a key is given out.
+/// Keys by a counter that is on disk before a key is given out.  What is given back is given out again by this process; the
+/// counter does not go down.
 class sim_keys {
 public:
     sim_keys(process_parts& parts, sim_store& store) : p(parts), store_(store) {}
@@ -141,30 +147,42 @@ public:
     }
     result<key_id> new_key() {
         return p.plan.run(effect::new_key, errc::key_unavailable, fault::key_unavailable, [&]() -> result<key_id> {
+            if (!free_.empty()) return take(free_.extract(free_.begin()).value());
             for (int attempt = 0; attempt < 3; ++attempt) {
                 constexpr std::array<std::uint8_t, 1> nothing{};
                 const auto put = store_.put({record_kind::key_counter, {}}, count_ + 1, nothing);
-                if (put) return key_id{++count_};
+                if (put) return take(key_id{++count_});
                 if (put.error().code != errc::stale_record) return fail(put.error());
                 PAYCHAN_CHECK(load());
             }
             return fail(errc::key_unavailable, "others take keys");
         });
     }
+    void give_back(key_id id) {
+        free_.insert(id);
+        p.keys_out.erase(id);
+        p.w.known.signed_away.erase({p.number, id});  // what it signed has not left
+    }
     result<paychan::public_key> public_key(key_id id) { return key_of(owner(), static_cast<std::uint64_t>(id)).pub; }
     result<ecdsa_signature> sign(const sign_request& request) {
         return p.plan.run(
             effect::sign, errc::key_unavailable, fault::key_unavailable, [&]() -> result<ecdsa_signature> {
                 p.w.signs(p.number, request);
+                if (request.purpose == signing_purpose::refund_for_client) p.keys_out.erase(request.key);
                 return sign_ecdsa(key_of(owner(), static_cast<std::uint64_t>(request.key)).secret, request.digest);
             });
     }
 
 private:
+    [[nodiscard]] key_id take(key_id id) {
+        p.keys_out.insert(id);
+        return id;
+    }
     [[nodiscard]] std::uint8_t owner() const { return p.number < first_client ? std::uint8_t{0} : p.number; }
     process_parts& p;
     sim_store& store_;
     std::uint64_t count_ = 0;
+    std::set<key_id> free_;
 };
 
 /// A few coins of one key.  What is reserved is known from the stored contracts after a restart, as the tool does.

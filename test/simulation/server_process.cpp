@@ -240,6 +240,10 @@ void server_process::run_later() {
         const scope now(in_driver_);
         for (const auto& f : work) f();
     }
+    parts.w.check(rule::hellos_are_free, parts.keys_out.size() <= connections_.size(), [&] {
+        return std::to_string(parts.keys_out.size()) + " keys of the server are out, and it has " +
+               std::to_string(connections_.size()) + " connections";
+    });
 }
 
 }  // namespace simulation

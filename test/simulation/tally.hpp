@@ -19,13 +19,14 @@ enum class rule : std::uint8_t {
     one_writer,           ///< records grow version by version, and no payment is ever taken back
     strangers_end_nothing,  ///< nobody but the client, the operator and the deadline has a channel settled
     disk_keeps,             ///< what file_store took is there after a power cut, and of what it did not, no half
-    coins_come_free,        ///< no client keeps coins locked in a contract that no block has, when its refund is due
+    hellos_are_free,  ///< a key that locks nothing and has signed no refund is given back when its connection ends
+    coins_come_free,  ///< no client keeps coins locked in a contract that no block has, when its refund is due
     as_heard,  ///< no channel opens, and no payment is taken, against what the server has heard of time and contract
 };
-inline constexpr std::array<std::string_view, 11> rule_names{
-    "acked value is kept", "paid once",  "right money in time",   "kept until buried", "durable before it is sent",
-    "relayed by nodes",    "one writer", "strangers end nothing", "disks keep",        "coins come free",
-    "taken as heard"};
+inline constexpr std::array<std::string_view, 12> rule_names{
+    "acked value is kept", "paid once",     "right money in time",   "kept until buried", "durable before it is sent",
+    "relayed by nodes",    "one writer",    "strangers end nothing", "disks keep",        "hellos are free",
+    "coins come free",     "taken as heard"};
 
 enum class fault : std::uint8_t {
     crash_before_effect,

@@ -20,6 +20,7 @@ using byte_string = std::vector<std::uint8_t>;
 struct on_disk {
     std::uint64_t version = 0;
     channel_stage stage = channel_stage::none;
+    key_id key{};
     satoshi paid{};
     bool has_signature = false;
 };
@@ -37,7 +38,7 @@ struct on_disk {
     (void)r.i64();
     (void)r.sized_bytes();
     (void)r.sized_bytes();
-    (void)r.u64();
+    out.key = key_id{r.u64()};
     out.paid = {value - r.i64()};
     out.has_signature = !r.sized_bytes().empty();
     return out;

@@ -153,6 +153,9 @@ open_header(server.hpp)
 # 7: a failed write is passed over.
 mutate([=[detail::on_disk(written, pending_)]=]
        [=[detail::on_disk(simulation::is_mutant(7) ? result<void>{} : written, pending_)]=])
+# 20: no key is given back.
+mutate([=[        if (c.record.stage != channel_stage::none ||]=]
+       [=[        if (simulation::is_mutant(20) || c.record.stage != channel_stage::none ||]=])
 # 17: the time of the chain is not asked for.
 mutate([=[view_.later(clock_.now()), id]=]
        [=[simulation::is_mutant(17) ? clock_.now() : view_.later(clock_.now()), id]=])
