@@ -255,11 +255,10 @@ void world::server_sends(std::uint8_t process, const channel_record& record, byt
                       return "the server answers for channel " + name_of(own->first) +
                              ", and knows that its coins are spent";
                   });
-        const auto found = known.server_disk.find(record.terms.contract.id);
-        check(rule::durable_before_sent, found != known.server_disk.end() && found->second.paid >= record.paid(), [&] {
+        check(rule::durable_before_sent, kept_by_server(record.terms.contract.id) >= record.paid().value, [&] {
             return "the server answers for " + sat(record.paid().value) + " on channel " +
                    name_of(record.terms.contract.id) + ", and on its disk are " +
-                   (found == known.server_disk.end() ? "none" : sat(found->second.paid.value));
+                   sat(kept_by_server(record.terms.contract.id));
         });
     } else if (std::holds_alternative<wire::initiate>(*m)) {
         std::array<std::uint8_t, 8> memory{};
@@ -517,15 +516,19 @@ void world::double_spend(std::uint8_t client) {
 
 // ---- after every step
 
+std::int64_t world::kept_by_server(const txid& id) const {
+    const auto on_disk = known.server_disk.find(id);
+    if (on_disk != known.server_disk.end()) return on_disk->second.paid.value;
+    const auto own = known.channels.find(id);
+    const bool over = own != known.channels.end() && (own->second.closing_height != 0 || own->second.lost_height != 0);
+    return over ? own->second.best_on_disk : 0;
+}
+
 void world::check_all() {
     for (const auto& channel : known.channels) {
         const txid& id = channel.first;
         const channel_truth& c = channel.second;
-        const auto on_server = known.server_disk.find(id);
-        const bool over = c.closing_height != 0 || c.lost_height != 0;
-        const std::int64_t paid = on_server != known.server_disk.end() ? on_server->second.paid.value
-                                  : over                               ? c.best_on_disk
-                                                                       : 0;
+        const std::int64_t paid = kept_by_server(id);
         check(rule::acked_is_kept, paid >= c.acked, [&] {
             return "channel " + name_of(id) + ": " + sat(c.acked) + " were acked, and the server has " + sat(paid);
         });

@@ -114,6 +114,8 @@ public:
     void submits(std::uint8_t process, bytes_view tx);
     /// A process is told of blocks that its node has deleted.
     void passes(std::uint8_t process, const passed_blocks& p);
+    /// [satoshi] What was paid, as its disk has it; or had it, when the channel is over and perhaps buried.
+    [[nodiscard]] std::int64_t kept_by_server(const txid& id) const;
     void check_all();
     void check_ended();
     /// The client has a record of it, and what its contract spends is unspent.
