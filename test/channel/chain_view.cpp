@@ -33,6 +33,9 @@ TEST_CASE("a block that is read late does not set the chain's time back; the tip
     CHECK(view.median_time == unix_time{1'000'600});
     view.on_chain(chain_tip{100, unix_time{1'000'000}});  // a reorganisation
     CHECK(view.median_time == unix_time{1'000'000});
+    view.on_chain(chain_tip{10, unix_time{400'000}, true});  // another node, which is still downloading
+    CHECK(view.median_time == unix_time{1'000'000});
+    CHECK(view.downloading);
     view.on_chain(fee_estimate{{7'000}});
     CHECK(view.rate == fee_rate{7'000});
     CHECK(view.median_time == unix_time{1'000'000});

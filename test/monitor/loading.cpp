@@ -268,6 +268,12 @@ TEST_CASE("what is due leaves before any block is read", "[monitor][stored]") {
         w.server_side->tick(world_start);
         CHECK(w.in_mempool() == "settlement");
     }
+    SECTION("the settlement, by the chain's time, of which the node knows nothing any more: it downloads it anew") {
+        w.server_side->on_chain(chain_tip{w.chain.height(), w.chain.median_time()});
+        w.server_side->on_chain(chain_tip{1, world_start, true});
+        w.server_side->tick(world_start);
+        CHECK(w.in_mempool() == "settlement");
+    }
     SECTION("the refund, by the chain's time") {
         w.client_side->tick(w.clock.now());
         CHECK(w.in_mempool() == "nothing");

@@ -26,7 +26,8 @@ struct chain_view {
         match(
             e, [this](const fee_estimate& f) { rate = f.rate; },
             [this](const chain_tip& t) {
-                median_time = t.median_time;
+                // A node that is behind does not set the time back.
+                median_time = t.downloading ? std::max(median_time, t.median_time) : t.median_time;
                 downloading = t.downloading;
             },
             // Old ones are told too, while blocks are read.
