@@ -75,7 +75,8 @@ struct recorder {
         match(
             e, [&](const connected_block& b) { add("+" + std::to_string(b.height)); },
             [&](const disconnected_blocks& d) { add("-" + std::to_string(d.from)); },
-            [&](const chain_tip& t) { add("tip" + std::to_string(t.height)); },
+            [&](const passed_blocks& p) { add(std::to_string(p.first) + "..." + std::to_string(p.last)); },
+            [&](const chain_tip& t) { add("tip" + std::to_string(t.height) + (t.downloading ? "?" : "")); },
             [&](const broadcast_answer& a) {
                 const char* word = a.outcome == broadcast_outcome::accepted  ? "yes"
                                    : a.outcome == broadcast_outcome::refused ? "no"
@@ -409,6 +410,76 @@ TEST_CASE("a follower whose node is down hears so, and catches up later", "[memo
     network.broadcast(tx);
     network.deliver(r);
     CHECK(r.take() == texts{"no:min relay fee not met", "yes:", "tip111", "+111"});
+    CHECK(chain.in_mempool(id_of(tx)));
+}
+
+TEST_CASE("a follower whose node shows no blocks hears of all else, and reads them later", "[memory][chain]") {
+    ready_chain chain;
+    chain_follower network(chain, 110);
+    recorder r;
+    network.deliver(r);
+    r.take();
+    chain.mine(1, to_miner.view());
+    const tx_output out{satoshi{fifty.value - 1000}, to_miner.view()};
+    const byte_string tx = spend_mined(mined_coin(chain, 1), std::span(&out, 1));
+
+    network.set_node(chain_follower::node::syncing);
+    network.broadcast(tx);
+    network.deliver(r);
+    CHECK(r.take() == texts{"yes:", "tip110?"});
+    CHECK(chain.in_mempool(id_of(tx)));
+    network.set_node(chain_follower::node::slow);
+    REQUIRE(chain.reorg(1, to_miner.view()));
+    network.set_fee_rate(fee_rate{5000});
+    network.deliver(r);
+    CHECK(r.take() == texts{"tip112", "rate5000"});
+    CHECK(network.deliver(r) == 0);
+    network.set_node(chain_follower::node::up);
+    network.deliver(r);
+    CHECK(r.take() == texts{"+111", "+112"});
+    CHECK(chain.confirmations(id_of(tx)) == 2);
+}
+
+TEST_CASE("a node that syncs from the start has no block of those that are wanted", "[memory][chain]") {
+    ready_chain chain;
+    chain_follower network(chain, 110);
+    network.set_node(chain_follower::node::syncing);
+    recorder r;
+    network.deliver(r);
+    CHECK(r.take() == texts{"tip109?"});
+}
+
+TEST_CASE("blocks that a node has deleted are passed over by whoever has not read them", "[memory][chain]") {
+    ready_chain chain;
+    chain_follower early(chain, 107);
+    chain_follower late(chain, 107);
+    recorder r;
+    early.deliver(r);
+    CHECK(r.take() == texts{"tip110", "+107", "+108", "+109", "+110"});
+    early.prune(109);
+    late.prune(109);
+    CHECK(early.deliver(r) == 0);
+    late.deliver(r);
+    CHECK(r.take() == texts{"tip110", "107...109", "+110"});
+    CHECK(late.position() == early.position());
+    REQUIRE(chain.reorg(2, to_miner.view()));
+    late.deliver(r);
+    CHECK(r.take() == texts{"-109", "tip111", "109...109", "+110", "+111"});
+    late.prune(1'000);
+    chain.mine(2, to_miner.view());
+    late.deliver(r);
+    CHECK(r.take() == texts{"tip113", "112...113"});
+}
+
+TEST_CASE("a node that restarts without its mempool takes the same transaction again", "[memory][chain]") {
+    ready_chain chain;
+    const tx_output out{satoshi{fifty.value - 1000}, to_miner.view()};
+    const byte_string tx = spend_mined(mined_coin(chain, 1), std::span(&out, 1));
+    REQUIRE(chain.submit(tx).accepted);
+    chain.forget_mempool();
+    CHECK(chain.mempool_size() == 0);
+    CHECK(chain.coin_at(mined_coin(chain, 1)));
+    CHECK(chain.submit(tx).reason.empty());
     CHECK(chain.in_mempool(id_of(tx)));
 }
 
