@@ -93,10 +93,12 @@ public:
         const auto* const e = list_.index().find(id);
         return e != nullptr && e->second.state.contract_height != 0;
     }
-    /// It is in a block, or the node has said since it came back last, or since the start, that it has it.
+    /// It is in a block, or the node has said since it came back last, or since the start, that it has it; and no block has
+    /// spent it or its coins, which a full disk may keep from the channel's record.
     [[nodiscard]] bool is_backed(const txid& id) const {
         const auto* const e = list_.index().find(id);
-        return e != nullptr && (e->second.state.contract_height != 0 || e->second.state.backed);
+        return e != nullptr && !e->second.state.ended() &&
+               (e->second.state.contract_height != 0 || e->second.state.backed);
     }
     /// Whether `total` may be paid on a channel now, as the settings say: it counts then.
     /// Fails  other (wait for a block).

@@ -425,6 +425,8 @@ TEST_CASE("a contract that never opened is watched when the network took it or a
 TEST_CASE("a disk that does not take the word on a double spend is asked again with each tick", "[monitor]") {
     unmined w;
     w.hang_up();
+    w.tick();
+    REQUIRE(w.server_side->is_backed(w.id));
     w.submit(w.double_spend());
     w.payee.plan = {call::store_put, fault::fails, 0, false};
     w.payer.plan = {call::store_put, fault::fails, 0, false};
@@ -433,6 +435,7 @@ TEST_CASE("a disk that does not take the word on a double spend is asked again w
     REQUIRE(w.payer.plan.hit);
     CHECK(w.payee_told.names() == "error double_spent");
     CHECK(w.server_record().stage == channel_stage::open);
+    CHECK_FALSE(w.server_side->is_backed(w.id));  // whoever resumes it meanwhile has to ask the network
     SECTION("and takes it") {
         w.tick();
         CHECK(w.server_record().stage == channel_stage::unbacked);

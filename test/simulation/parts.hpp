@@ -25,6 +25,8 @@ struct process_parts {
             [this](const connected_block& b) {
                 height = b.height;
                 news().median_time = std::max(news().median_time, b.median_time);
+                for (const auto& [id, c] : w.known.channels)
+                    if (c.lost_height == b.height) news().taken.erase(id);
             },
             [this](const passed_blocks& p) {
                 height = p.last;
