@@ -81,9 +81,10 @@ void client_process::pay(satoshi amount) {
 }
 
 void client_process::send_payment(satoshi amount) {
+    const bool tried_before = std::exchange(order_->tried, true);  // a process that dies in between may have signed it
     const auto sent = driver_->pay(amount, {&on_paid, this});
     const bool unknown = !sent && (sent.error().code == errc::store_failed || sent.error().code == errc::stale_record);
-    if (sent || unknown) order_->tried = true;
+    order_->tried = tried_before || sent || unknown;
     if (order_->tried) return;
     // Nothing was signed, and the record is unchanged: the order is off.
     parts.w.known.channels[order_->channel].asked -= order_->amount.value;
