@@ -26,7 +26,10 @@ struct process_parts {
                 height = b.height;
                 news().median_time = std::max(news().median_time, b.median_time);
                 for (const auto& [id, c] : w.known.channels)
-                    if (c.lost_height == b.height) news().taken.erase(id);
+                    if (c.lost_height == b.height) {
+                        news().taken.erase(id);
+                        news().lost.insert(id);
+                    }
             },
             [this](const passed_blocks& p) {
                 height = p.last;

@@ -247,10 +247,12 @@ void world::server_sends(std::uint8_t process, const channel_record& record, byt
     const disk& d = disk_of(process);
     if (std::holds_alternative<wire::payment_ack>(*m) || std::holds_alternative<wire::channel_open>(*m)) {
         if (const auto own = known.channels.find(record.terms.contract.id); own != known.channels.end())
-            // What one process has stored before another one saw that, it may still ack.
+            // What one process has stored before another one saw that, it may still ack; and where it has not seen it, it may
+            // take its node's last word on the contract for the new one, and open it once more.
             check(rule::acked_is_kept,
-                  !own->second.stopped ||
-                      (std::holds_alternative<wire::payment_ack>(*m) && record.paid() <= *own->second.stopped),
+                  !own->second.stopped || (record.paid() <= *own->second.stopped &&
+                                           (std::holds_alternative<wire::payment_ack>(*m) ||
+                                            (who.servers > 1 && !heard[process].lost.contains(own->first)))),
                   [&] {
                       return "the server answers for channel " + name_of(own->first) +
                              ", and knows that its coins are spent";

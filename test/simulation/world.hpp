@@ -78,6 +78,7 @@ struct disk {
 struct news {
     unix_time median_time{};  // the latest
     bool downloading = false;
+    std::set<txid> lost;   // contracts whose coins a block has spent otherwise
     std::set<txid> taken;  // what its node had when it said so last, and since it returned
 };
 
