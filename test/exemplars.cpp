@@ -55,6 +55,10 @@ struct key_store {
     /// Count on disk first, then give out: after a crash, no key is given out again.
     result<key_id> new_key() { return fail(errc::key_unavailable, "no seed"); }
 
+    /// Optional, for a server: strangers begin its openings, so that nothing should last of one.  Never twice the same; its
+    /// id, with the highest bit set, is all that is stored of it.
+    result<key_id> opening_key() { return fail(errc::key_unavailable, "no seed"); }
+
     /// Optional.  Of a key that new_key gave out, and that nothing is locked with: give it out again, or forget it.
     void give_back(key_id) {}
 

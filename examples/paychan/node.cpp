@@ -62,8 +62,7 @@ result<void> node::open_store(const seed_bytes& seed) {
     store_.reset();
     stored_.emplace(options_.store, use_.access);
     store_.emplace(*stored_, net_, options_.export_folder);
-    keys_.emplace(need_at_run_time(keys_type::open(seed.reveal(), net_, *store_, use_.keys_per_write),
-                                   "the store's key counter"));
+    keys_.emplace(need_at_run_time(keys_type::open(seed.reveal(), net_, *store_), "the store's key counter"));
     const auto style = options_.legacy ? funding_style::legacy : funding_style::segwit;
     wallet_.emplace(need(seed_wallet::open(
                              seed.reveal(), net_, style, [this] { return keys_->count(); }, options_.gap_limit),

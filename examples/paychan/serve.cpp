@@ -97,7 +97,6 @@ int run_serve(const options& o, report& out) {
     node n(o, out,
            {.access = store_access::create,
             .patient = true,
-            .keys_per_write = 32,
             .passes_pruned = true,
             .brings_home = true});
     settings.fees = n.budget();

@@ -50,6 +50,9 @@ concept Clock = requires(C c) {
 /// Names a key in its key store.  Stored in the channel's record in place of the key.
 enum class key_id : std::uint64_t {};
 
+/// False for keys of opening_key(), whose highest bit is set: no counter rests on them.
+[[nodiscard]] constexpr bool is_counted(key_id id) { return static_cast<std::uint64_t>(id) >> 63 == 0; }
+
 /// What a signature will do, so that a signer can show it or apply limits.
 enum class signing_purpose : std::uint8_t {
     refund,             ///< client: takes the whole contract back after the expiry
@@ -73,15 +76,28 @@ struct sign_request {
 /// public_key(id)  its public key.  Fails  not_found, key_unavailable.
 /// sign(request)   ECDSA, low S, RFC 6979.  Fails  not_found, key_unavailable ("nothing moved, ask again").
 ///
+/// Optional: opening_key()  for a server, whose openings strangers begin: as new_key, but nothing lasts of it, and it can be
+/// had from its id alone, which has its highest bit set.  Never given out twice: who had a version 1 refund signed with a
+/// near expiry could else open a channel with a far one on the same contract.  Without it, new_key.
+///
 /// Optional: give_back(id)  new_key may give this key out again: its opening ended, nothing is stored or locked with it, and
-/// what it signed, if anything, has not left.  A peer may have seen its public key.  Without it each stranger's hello costs a
-/// server a key, and each opening that fails a client.
+/// what it signed, if anything, has not left.  A peer may have seen its public key.  Without it each opening that fails costs
+/// a client a key, and, without opening_key, each stranger's hello a server.
 template <class K>
 concept KeyStore = requires(K k, key_id id, const sign_request& request) {
     { k.new_key() } -> std::same_as<result<key_id>>;
     { k.public_key(id) } -> std::same_as<result<paychan::public_key>>;
     { k.sign(request) } -> std::same_as<result<ecdsa_signature>>;
 };
+
+/// A key for a server's opening.
+template <KeyStore K>
+[[nodiscard]] result<key_id> opening_key(K& keys) {
+    if constexpr (requires { keys.opening_key(); })
+        return keys.opening_key();
+    else
+        return keys.new_key();
+}
 
 /// Gives a key back where the key store takes it; id 0 is none.
 template <KeyStore K>

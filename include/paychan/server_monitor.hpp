@@ -100,12 +100,14 @@ public:
         return e != nullptr && !e->second.state.ended() &&
                (e->second.state.contract_height != 0 || e->second.state.backed);
     }
-    /// Whether `total` may be paid on a channel now, as the settings say: it counts then.
-    /// Fails  other (wait for a block).
+    /// Whether `total` may be paid on a channel now, as the chain and the settings say: it counts then.
+    /// Fails  other (wait for a block, or the channel has ended, which a full disk may keep from its record).
     [[nodiscard]] result<void> may_take(const txid& id, satoshi total) {
+        const auto* const e = list_.index().find(id);
+        if (e != nullptr && e->second.state.ended())
+            return fail(errc::other, "what ends the channel is in a block: open another one");
         const bool any = settings_.max_unconfirmed >= max_money;
         if (settings_.min_confirmations <= 0 && any) return {};
-        const auto* const e = list_.index().find(id);
         const std::int32_t mined = e == nullptr ? 0 : e->second.state.contract_height;
         const std::int32_t confirmations = mined == 0 ? 0 : list_.height() - mined + 1;
         if (confirmations < settings_.min_confirmations)

@@ -461,7 +461,7 @@ TEST_CASE("blocks that a node has deleted are passed over by whoever has not rea
     CHECK(early.deliver(r) == 0);
     late.deliver(r);
     CHECK(r.take() == texts{"tip110", "107...109", "+110"});
-    CHECK(late.position() == early.position());
+    CHECK(late.position()[0] == early.position()[0]);
     REQUIRE(chain.reorg(2, to_miner.view()));
     late.deliver(r);
     CHECK(r.take() == texts{"-109", "tip111", "109...109", "+110", "+111"});

@@ -41,11 +41,13 @@ struct failing_store : memory_store {
 
 const bytes32 seed = number(7);
 
+std::vector<std::uint8_t> bytes_of(const public_key& key) { return {key.view().begin(), key.view().end()}; }
+
 template <class K>
 std::vector<std::uint8_t> key_bytes(K& keys, key_id id) {
     const auto key = keys.public_key(id);
     REQUIRE(key);
-    return {key->view().begin(), key->view().end()};
+    return bytes_of(*key);
 }
 
 }  // namespace
@@ -198,64 +200,41 @@ TEST_CASE("networks and seeds do not share channel keys", "[memory][keys]") {
     CHECK(a->peek(key_id{0}).error().code == errc::not_found);
 }
 
-namespace {
-struct counting_store : memory_store {
-    int puts = 0;
-    result<void> put(const record_id& id, std::uint64_t version, bytes_view bytes) {
-        ++puts;
-        return memory_store::put(id, version, bytes);
-    }
-};
-}  // namespace
-
-TEST_CASE("a key store that claims many numbers writes once for all of them", "[memory][keys]") {
-    counting_store store;
-    auto keys = seed_keys<counting_store>::open(seed, network::regtest, store, 32);
-    REQUIRE(keys);
-    std::set<key_id> ids;
-    for (int i = 0; i < 64; ++i) CHECK(ids.insert(*keys->new_key()).second);
-    CHECK(store.puts == 2);
-    CHECK(keys->count() == 64);
-    CHECK(seed_keys<counting_store>::open(seed, network::regtest, store, 0).error().code == errc::invalid_argument);
-}
-
-TEST_CASE("a claim that a crash cut short is never given out again", "[memory][keys]") {
+TEST_CASE("a key for an opening comes once, costs nothing, and is there for whoever has the seed", "[memory][keys]") {
     memory_store store;
+    auto keys = seed_keys<memory_store>::open(seed, network::regtest, store);
+    auto other = seed_keys<memory_store>::open(seed, network::regtest, store);
     std::set<key_id> ids;
-    for (int start = 0; start < 6; ++start) {
-        auto keys = seed_keys<memory_store>::open(seed, network::regtest, store, start % 2 == 0 ? 32u : 1u);
-        REQUIRE(keys);
-        for (int i = 0; i < 5; ++i) CHECK(ids.insert(*keys->new_key()).second);
-    }
-    CHECK(ids.size() == 30);
-}
-
-TEST_CASE("key stores that claim different numbers of keys share one store", "[memory][keys]") {
-    memory_store store;
-    auto many = seed_keys<memory_store>::open(seed, network::regtest, store, 32);
-    auto one = seed_keys<memory_store>::open(seed, network::regtest, store, 1);
-    auto some = seed_keys<memory_store>::open(seed, network::regtest, store, 7);
-    std::set<key_id> ids;
-    // The single keys come first: the claim of 32 must not begin where they were.
-    for (int i = 0; i < 5; ++i) CHECK(ids.insert(*one->new_key()).second);
+    std::set<std::vector<std::uint8_t>> publics;
     for (int i = 0; i < 100; ++i) {
-        CHECK(ids.insert(*many->new_key()).second);
-        CHECK(ids.insert(*one->new_key()).second);
-        CHECK(ids.insert(*some->new_key()).second);
+        const auto id = keys->opening_key();
+        REQUIRE(id);
+        CHECK_FALSE(is_counted(*id));
+        CHECK(ids.insert(*id).second);
+        CHECK(publics.insert(key_bytes(*keys, *id)).second);
+        CHECK(key_bytes(*other, *id) == key_bytes(*keys, *id));
+        CHECK(key_bytes(*other, *id) == bytes_of(*other->peek(*id)));
+        const sign_request request{*id, signing_purpose::settlement, bytes32{7}, {}, {}};
+        CHECK(verify_ecdsa(keys->public_key(*id).value(), request.digest, other->sign(request).value()));
+        keys->give_back(*id);
+        CHECK(keys->saw(*id));
     }
-    CHECK(key_bytes(*one, *ids.rbegin()) == key_bytes(*many, *ids.rbegin()));
+    CHECK(keys->count() == 0);
+    CHECK(store.get({record_kind::key_counter, {}}, {}).error().code == errc::not_found);
+    const std::uint64_t bit = std::uint64_t{1} << 63;
+    CHECK(keys->public_key(key_id{bit | (bit / 2)}).error().code == errc::not_found);
+    CHECK(keys->new_key() == key_id{1});
+    CHECK(publics.insert(key_bytes(*keys, key_id{1})).second);
 }
 
-TEST_CASE("a key that the chain has seen is skipped inside a claim too", "[memory][keys]") {
+TEST_CASE("opening keys are where they always were", "[memory][keys]") {
+    // A record or an export holds the id alone: m/1885436259'/1'/0'/5'/7', written down once more.
     memory_store store;
-    auto keys = seed_keys<memory_store>::open(seed, network::regtest, store, 32);
-    CHECK(*keys->new_key() == key_id{1});
-    REQUIRE(keys->saw(key_id{10}));
-    CHECK(*keys->new_key() == key_id{11});
-    REQUIRE(keys->saw(key_id{40}));
-    CHECK(*keys->new_key() == key_id{41});
-    auto other = seed_keys<memory_store>::open(seed, network::regtest, store, 1);
-    CHECK(*other->new_key() > key_id{41});
+    auto keys = seed_keys<memory_store>::open(seed, network::regtest, store);
+    extended_key at = master_key(seed).value();
+    for (const std::uint32_t n : {1'885'436'259U, 1U, 0U, 5U, 7U}) at = derive(at, hardened + n).value();
+    const key_id id{(std::uint64_t{1} << 63) | (std::uint64_t{5} << 31) | 7};
+    CHECK(key_bytes(*keys, id) == bytes_of(public_key_of(at.key)));
 }
 
 TEST_CASE("a key that is given back is given out again, and the counter on disk goes back with it", "[memory][keys]") {
@@ -314,8 +293,7 @@ TEST_CASE("the counter does not go back over a key that another process has clai
 TEST_CASE("no key is given out twice by processes that give back what they do not need", "[memory][keys]") {
     memory_store store;
     std::vector<seed_keys<memory_store>> all;
-    for (const std::uint32_t per_write : {1U, 1U, 4U})
-        all.push_back(*seed_keys<memory_store>::open(seed, network::regtest, store, per_write));
+    for (int i = 0; i < 3; ++i) all.push_back(*seed_keys<memory_store>::open(seed, network::regtest, store));
     std::vector<std::set<key_id>> held(all.size());
     std::set<key_id> used;
     std::uint32_t random = 1;
@@ -326,7 +304,7 @@ TEST_CASE("no key is given out twice by processes that give back what they do no
         if (what == 0) {  // a crash: what it held is lost, or locked with a contract
             used.insert(held[who].begin(), held[who].end());
             held[who].clear();
-            all[who] = *seed_keys<memory_store>::open(seed, network::regtest, store, who == 2 ? 4 : 1);
+            all[who] = *seed_keys<memory_store>::open(seed, network::regtest, store);
         } else if (what < 32 || held[who].empty()) {
             const auto id = all[who].new_key();
             REQUIRE(id);
@@ -344,26 +322,6 @@ TEST_CASE("no key is given out twice by processes that give back what they do no
     const auto now = seed_keys<memory_store>::open(seed, network::regtest, store);
     CHECK(now->count() < used.size() + 1'500);  // and what crashes have lost
     CHECK(now->count() >= used.size());
-}
-
-TEST_CASE("5,000 hellos leave the counter where the first one has put it, at the cost of one write", "[memory][keys]") {
-    counting_store store;
-    auto keys = seed_keys<counting_store>::open(seed, network::regtest, store, 32);
-    for (int i = 0; i < 5'000; ++i) {
-        const auto id = keys->new_key();
-        REQUIRE(id);
-        keys->give_back(*id);
-    }
-    CHECK(keys->count() == 32);
-    CHECK(store.puts == 1);
-    // A crowd at once: what it took goes back.
-    for (int crowd = 0; crowd < 5; ++crowd) {
-        std::vector<key_id> ids;
-        for (int i = 0; i < 1'000; ++i) ids.push_back(*keys->new_key());
-        for (const key_id id : ids) keys->give_back(id);
-    }
-    CHECK(keys->count() <= 62);
-    CHECK(store.puts < 1 + 5 * 2 * 32);
 }
 
 TEST_CASE("a counter that could not be put back loses numbers, and gives none out twice", "[memory][keys]") {

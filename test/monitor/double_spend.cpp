@@ -436,6 +436,7 @@ TEST_CASE("a disk that does not take the word on a double spend is asked again w
     CHECK(w.payee_told.names() == "error double_spent");
     CHECK(w.server_record().stage == channel_stage::open);
     CHECK_FALSE(w.server_side->is_backed(w.id));  // whoever resumes it meanwhile has to ask the network
+    CHECK(w.server_side->may_take(w.id, satoshi{60'000}).error().code == errc::other);
     SECTION("and takes it") {
         w.tick();
         CHECK(w.server_record().stage == channel_stage::unbacked);

@@ -143,7 +143,7 @@ template <class Scheme, class Env>
         return fail(errc::other, "this server opens no channels now: its node is still downloading the chain");
     record = {};
     record.protocol = Scheme::version;
-    PAYCHAN_TRY(record.key, env.keys.new_key());
+    PAYCHAN_TRY(record.key, opening_key(env.keys));
     PAYCHAN_TRY(record.terms.server_key, env.keys.public_key(record.key));
     record.terms.expiry = env.now + clamp_window(m.time_window_secs, env.settings);
 

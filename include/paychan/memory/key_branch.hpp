@@ -13,7 +13,7 @@ enum class key_branch : std::uint8_t {
     legacy_receive,  ///< m/44'/coin'/0'/0/n  BIP44
     legacy_change,   ///< m/44'/coin'/0'/1/n
     channel,  ///< m/1885436259'/coin'/n'  ours; 1885436259 is "payc" as a number.  Hardened, so that one channel key
-              ///< that leaks does not endanger the others.
+              ///< that leaks does not endanger the others.  n counts from 1; below 0' are a server's, see seed_keys.
 };
 
 inline constexpr std::array<key_branch, 5> all_key_branches{key_branch::segwit_receive, key_branch::segwit_change,

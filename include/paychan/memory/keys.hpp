@@ -84,25 +84,21 @@ static_assert(KeyStore<memory_keys>);
 /// The KeyStore for real money: key n is the n-th of the seed's channel row, and the store holds how many are given
 /// out, so that the seed is the backup.  Several key stores, also in several processes, may share one seed and one
 /// store: each gets keys of its own.
-/// On disk is the counter: the end of the last claim.  A claim takes the numbers behind it, and the last numbers go back by
-/// moving it down, as long as nobody has claimed behind them: each write is of the next version, so the store refuses it if
-/// there was another since.  A process that is killed loses the numbers that it had claimed, and nothing else.
+/// On disk is the counter.  The last numbers go back by moving it down, as long as nobody has taken one behind them: each
+/// write is of the next version, so the store refuses it if there was another since.
+/// A server's keys are not counted: each is one of 2^62, below number 0 of that row, m/1885436259'/coin'/0'/a'/b'.  The
+/// channel's record, or its export file, says which; a seed alone cannot find them, nor anything that is paid to them.
 template <class StoreT>
 class seed_keys {
     static_assert(Store<StoreT>, "the counter of keys is kept in a Store: see policy.hpp");
 
 public:
-    /// store           borrowed; must outlive this
-    /// keys_per_write  how many numbers to claim with one write.  More than 1 spares a server a write for each stranger
-    ///                 who says hello, and skips numbers with each restart: not for a client, whose refunds a wallet
-    ///                 finds by looking a limited number ahead.
-    /// Fails           invalid_argument (seed not 16 to 64 bytes, keys_per_write 0), corrupt_record (the counter),
-    ///                 store_failed.
-    [[nodiscard]] static result<seed_keys> open(bytes_view seed, network net, StoreT& store,
-                                                std::uint32_t keys_per_write = 1) {
-        if (keys_per_write == 0) return fail(errc::invalid_argument, "a claim holds one key at least");
+    /// store  borrowed; must outlive this
+    /// Fails  invalid_argument (seed not 16 to 64 bytes), corrupt_record (the counter), store_failed.
+    [[nodiscard]] static result<seed_keys> open(bytes_view seed, network net, StoreT& store) {
         PAYCHAN_TRY(extended_key parent, derive_branch(seed, net, key_branch::channel));
-        seed_keys out(std::move(parent), store, keys_per_write);
+        PAYCHAN_TRY(extended_key openings, derive(parent, hardened));
+        seed_keys out(std::move(parent), std::move(openings), store);
         PAYCHAN_CHECK(out.read_counter());
         return out;
     }
@@ -111,10 +107,9 @@ public:
     [[nodiscard]] result<key_id> new_key() {
         for (int attempt = 0; attempt < 100; ++attempt) {
             if (free_.empty()) {
-                const std::uint32_t first = counter_ + 1;
-                PAYCHAN_TRY(const bool claimed, claim(std::uint64_t{counter_} + keys_per_write_));
+                PAYCHAN_TRY(const bool claimed, claim(std::uint64_t{counter_} + 1));
                 if (!claimed) continue;
-                for (std::uint32_t n = first; n <= counter_; ++n) free_.insert(free_.end(), n);
+                free_.insert(counter_);
             }
             const std::uint32_t n = *free_.begin();
             free_.erase(free_.begin());
@@ -124,14 +119,20 @@ public:
         return fail(errc::key_unavailable, "others take keys from this store at the same time: try again");
     }
 
+    /// As policy.hpp says.  Fails  key_unavailable (no random numbers).
+    [[nodiscard]] result<key_id> opening_key() const {
+        std::array<std::uint8_t, 8> bytes{};
+        PAYCHAN_CHECK(fill_random(bytes));
+        return key_id{(reader(bytes).u64() & (opening_bit / 2 - 1)) | opening_bit};
+    }
+
     /// As policy.hpp says: the key is given out again, here or by another process.
     /// id  of a key that new_key of this object gave out; one that the chain has seen since stays used
     void give_back(key_id id) {
         const auto n = static_cast<std::uint64_t>(id);
         if (n <= seen_ || n > counter_) return;
         free_.insert(static_cast<std::uint32_t>(n));
-        // What one claim holds is kept for the next ones: a crowd of strangers costs a write for many.
-        if (free_.size() > 2 * std::size_t{keys_per_write_ - 1}) unclaim();
+        unclaim();
     }
 
     [[nodiscard]] result<paychan::public_key> public_key(key_id id) {
@@ -147,7 +148,7 @@ public:
     /// The numbers of all keys that this process knows to be given out, or claimed, are 1 to this.
     [[nodiscard]] std::uint32_t count() const { return counter_; }
 
-    /// The public key of a number that may not have been given out yet.  Fails  not_found (0, or 2^31 and above).
+    /// The public key of a number that may not have been given out yet.  Fails  not_found (no such number).
     [[nodiscard]] result<paychan::public_key> peek(key_id id) const {
         PAYCHAN_TRY(const secret_key key, derive_number(static_cast<std::uint64_t>(id)));
         return public_key_of(key);
@@ -156,6 +157,7 @@ public:
     /// Counts all keys up to `id` as given out: it was met on the chain or in an imported channel, so the store is
     /// older than the truth.  Fails  store_failed, not_found (no such number).
     [[nodiscard]] result<void> saw(key_id id) {
+        if (!is_counted(id)) return {};
         const auto n = static_cast<std::uint64_t>(id);
         if (n == 0 || n >= hardened) return fail(errc::not_found, "there is no key of that number");
         while (counter_ < n) PAYCHAN_CHECK(claim(n));  // grows even when another was faster
@@ -165,8 +167,10 @@ public:
     }
 
 private:
-    seed_keys(extended_key parent, StoreT& store, std::uint32_t keys_per_write)
-        : parent_(std::move(parent)), store_(&store), keys_per_write_(keys_per_write) {}
+    seed_keys(extended_key parent, extended_key openings, StoreT& store)
+        : parent_(std::move(parent)), openings_(std::move(openings)), store_(&store) {}
+
+    static constexpr std::uint64_t opening_bit = std::uint64_t{1} << 63;
 
     static constexpr record_id counter_id{record_kind::key_counter, {}};
 
@@ -192,12 +196,11 @@ private:
         return move_counter(static_cast<std::uint32_t>(to));
     }
 
-    /// The last numbers that nobody uses go back, but for what one claim holds.  If that fails they are lost: the store may
-    /// have it, and others may take them.
+    /// The last numbers that nobody uses go back.  If that fails they are lost: the store may have it, and others may take
+    /// them.
     void unclaim() {
         std::uint32_t to = counter_;
-        std::size_t left = free_.size();
-        for (auto n = free_.rbegin(); n != free_.rend() && *n == to && left >= keys_per_write_; ++n, --left) --to;
+        for (auto n = free_.rbegin(); n != free_.rend() && *n == to; ++n) --to;
         if (to == counter_) return;
         const std::set<std::uint32_t> ours = free_;
         free_.erase(free_.upper_bound(to), free_.end());
@@ -223,20 +226,27 @@ private:
     }
 
     [[nodiscard]] result<secret_key> derive_number(std::uint64_t n) const {
+        if (n >= opening_bit && n < opening_bit + opening_bit / 2) {
+            PAYCHAN_TRY(const extended_key row, derive(openings_, static_cast<std::uint32_t>(n >> 31) | hardened));
+            PAYCHAN_TRY(extended_key one, derive(row, static_cast<std::uint32_t>(n) | hardened));
+            return std::move(one.key);
+        }
         if (n == 0 || n >= hardened) return fail(errc::not_found, "there is no key of that number");
         return derive_in_branch(parent_, key_branch::channel, static_cast<std::uint32_t>(n));
     }
 
     [[nodiscard]] result<secret_key> find(key_id id) {
-        if (static_cast<std::uint64_t>(id) > counter_) PAYCHAN_CHECK(read_counter());  // another may have given it out
-        if (static_cast<std::uint64_t>(id) > counter_)
+        const bool counted = is_counted(id);
+        if (counted && static_cast<std::uint64_t>(id) > counter_)
+            PAYCHAN_CHECK(read_counter());  // another may have given it out
+        if (counted && static_cast<std::uint64_t>(id) > counter_)
             return fail(errc::not_found, "no key of that number was given out");
         return derive_number(static_cast<std::uint64_t>(id));
     }
 
     extended_key parent_;
+    extended_key openings_;
     StoreT* store_;
-    std::uint32_t keys_per_write_;
     std::uint32_t counter_ = 0;     // as it was read or written last,
     std::uint64_t version_ = 0;     // and the version of that
     std::uint32_t seen_ = 0;        // on the chain or in a channel: up to here nothing goes back

@@ -363,7 +363,7 @@ private:
             return report_now_and_then(id, record.error());  // one that is known may be read with each tick
         }
         if (e == nullptr) e = index_.insert(id).first;
-        highest_key_ = std::max(highest_key_, record->key);
+        if (is_counted(record->key)) highest_key_ = std::max(highest_key_, record->key);
         (void)index_.apply(*e, happened::record_read{record->stage, record->terms.expiry, record->closing,
                                                      record->closing_height, now_});
     }
