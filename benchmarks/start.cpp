@@ -77,7 +77,7 @@ struct outside {
 struct server_side {
     explicit server_side(outside& o, const std::string& path)
         : store(path),
-          keys(must(seed_keys<sqlite_store>::open(server_seed, network::regtest, store, 32))),
+          keys(must(seed_keys<sqlite_store>::open(server_seed, network::regtest, store))),
           wallet(must(seed_wallet::open(server_seed, network::regtest, funding_style::segwit,
                                         [this] { return keys.count(); }))),
           chain(o.chain),

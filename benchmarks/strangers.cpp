@@ -124,7 +124,7 @@ struct shop {
     net::io_context io;
     const std::vector<std::uint8_t> seed(32, 2);
     memory_store store;
-    auto keys = must(seed_keys<memory_store>::open(seed, network::regtest, store, 32));
+    auto keys = must(seed_keys<memory_store>::open(seed, network::regtest, store));
     auto wallet = must(seed_wallet::open(seed, network::regtest, funding_style::segwit, [&] { return keys.count(); }));
     chain_follower follower(chain);
     manual_clock clock(chain.now());

@@ -49,7 +49,7 @@ int main(int argc, char** argv) {
     if (!seed) return fail_with("the seed", seed.error().text);
     const auto node = bitcoind::parse_node_address(argv[3]);
     if (!node) return fail_with("the node", node.error().text);
-    auto keys = seed_keys<sqlite_store>::open(seed->reveal(), where, store, 32);
+    auto keys = seed_keys<sqlite_store>::open(seed->reveal(), where, store);
     if (!keys) return fail_with("the key counter", keys.error().text);
     auto wallet = seed_wallet::open(seed->reveal(), where, funding_style::segwit, [&] { return keys->count(); });
     if (!wallet) return fail_with("the wallet", wallet.error().text);

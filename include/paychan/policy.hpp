@@ -349,7 +349,7 @@ struct broadcast_answer {
     mempool_fees pays{};                      ///< with `accepted`, where the node tells
     // What a node knows that has deleted its old blocks.  Of blocks that were told, or passed:
     std::int32_t mined = 0;  ///< with `accepted`: [blocks] height of the one that holds it; 0: not known
-    bool spent = false;      ///< with `refused`: one has spent what its input 0 spends, or none ever had it
+    bool spent = false;      ///< with `refused`: one has spent what its input 0 spends, if that was ever in one
 };
 
 /// What transactions should pay now.  More with each: floor, rate, soon.

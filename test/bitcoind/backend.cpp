@@ -1123,6 +1123,9 @@ TEST_CASE("where a transaction is, or that its input is spent, in blocks that we
     words = "bad-txns-inputs-missingorspent";
     broadcast(nowhere);
     CHECK(t.f.outcomes.back().how == broadcast_outcome::refused);
+    CHECK_FALSE(t.f.last_spent);  // a node that keeps its blocks has shown what spends it
+    t.chain.prune_height = 5;
+    broadcast(nowhere);
     CHECK(t.f.last_spent);
     broadcast(there(20, 8));  // another input is missing
     CHECK_FALSE(t.f.last_spent);

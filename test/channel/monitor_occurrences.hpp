@@ -148,14 +148,11 @@ inline const std::vector<occurrence>& occurrences() {
         for (const auto& [is, outcome] : {std::pair{"is_accepted", broadcast_outcome::accepted},
                                           std::pair{"is_refused", broadcast_outcome::refused},
                                           std::pair{"is_unreachable", broadcast_outcome::unreachable}}) {
+            out.push_back({"contract_answered", words{is}, happened::contract_answered{outcome, other_height}});
             if (outcome != broadcast_outcome::refused) {
-                out.push_back({"contract_answered", words{is}, happened::contract_answered{outcome, other_height}});
                 out.push_back({"closing_answered", words{is}, happened::closing_answered{outcome, other_height}});
                 continue;
             }
-            for (const bool spent : {false, true})
-                out.push_back({"contract_answered", words{is, spent ? "of_spent" : "of_unspent"},
-                               happened::contract_answered{outcome, other_height, spent}});
             for (const auto& [underpaid, spent] :
                  {std::pair{true, false}, std::pair{false, false}, std::pair{false, true}})
                 out.push_back(
@@ -219,14 +216,14 @@ inline const std::vector<occurrence>& occurrences() {
         {"told_all", {facts}},
         {"driver_stored", {asked}},
         {"driver_settled", {told}},
-        {"contract_mined", {written, overdue, refused, coins}},
-        {"contract_spent", {written, closed_by, recorded, coins}},
+        {"contract_mined", {written, overdue, refused}},
+        {"contract_spent", {written, closed_by, recorded}},
         {"coins_spent", {written, accepted, closed_by}},
         {"passed_blocks", {written, closed_by, recorded}},
-        {"disconnected_blocks", {written, offered, recorded, coins}},
+        {"disconnected_blocks", {written, offered, recorded}},
         {"node_returned", {accepted, offered, asked_over}},
-        {"contract_answered", {written, asked, accepted, refused, overdue, offered, asked_over, coins}},
-        {"closing_answered", {written, closing_refused, told, offered, built_at, built_rate, closed_by, coins}},
+        {"contract_answered", {written, asked, accepted, refused, overdue, offered, asked_over}},
+        {"closing_answered", {written, closing_refused, told, offered, built_at, built_rate, closed_by}},
         {"record_written", {written}},
         {"settlement_built", {closing_refused, offered, asked_over, built_at, built_rate}},
         {"closing_offered", {told, offered, closed_by, built_rate}},

@@ -177,7 +177,7 @@ const std::vector<group> table{
         {"unended", "", "written"},
         {"lost elsewhere", "keep", "unended not_ended written"},  // it cannot be lost: it is in a block
     }},
-    {"contract_mined", "network", {{"", "", "in_time unrefused coins_there"}}},
+    {"contract_mined", "network", {{"", "", "in_time unrefused"}}},
 
     {"contract_spent", "height", {
         {"at_95", "", "ended"},
@@ -194,7 +194,7 @@ const std::vector<group> table{
         {"spent no_closing", "keep"},
         {"!spent", "keep"},
     }},
-    {"contract_spent", "", {{"", "write_end tell_confirmed", "spent settling unwritten coins_there"}}},
+    {"contract_spent", "", {{"", "write_end tell_confirmed", "spent settling unwritten"}}},
 
     {"coins_spent", "", {
         {"mined"},
@@ -222,7 +222,6 @@ const std::vector<group> table{
         {"mined from_96 from_95 from_91"},
         {"mined from_90", "keep watch_coins", "unmined"},
     }},
-    {"disconnected_blocks", "coins", {{"", "", "coins_there"}}},
     {"disconnected_blocks", "record", {
         {"unrecorded"},
         {"recorded from_96"},
@@ -260,21 +259,12 @@ const std::vector<group> table{
         {"server is_refused unmined unrefused", "stop_if_open", "asked unaccepted refused_anew"},
         {"server is_refused unmined refused", "stop_if_open", "asked unaccepted"},
     }},
-    {"contract_answered", "coins", {
-        {"is_unreachable"},
-        {"is_accepted", "", "coins_there"},
-        {"is_refused of_unspent", "", "coins_there"},
-        {"is_refused of_spent mined", "", "coins_there"},
-        {"is_refused of_spent unmined !unended", "", "coins_there"},
-        {"is_refused of_spent unmined unended", "", "coins_gone"},
-    }},
     {"closing_answered", "end", {  // in a block that nobody could show
         {"is_accepted is_unreachable"},
         {"is_refused of_unspent"},
         {"is_refused of_spent !unended"},
-        {"is_refused of_spent unended unmined coins_there"},  // of a contract that is perhaps to come
-        {"is_refused of_spent unended unmined coins_gone", "keep write_end tell_confirmed", "spent ended_anew no_closing settling unwritten coins_there"},
-        {"is_refused of_spent unended mined", "keep write_end tell_confirmed", "spent ended_anew no_closing settling unwritten coins_there"},
+        {"is_refused of_spent unended unmined"},  // of a contract that is perhaps to come
+        {"is_refused of_spent unended mined", "keep write_end tell_confirmed", "spent ended_anew no_closing settling unwritten"},
     }},
     {"closing_answered", "offer", {
         {"is_unreachable", "", "never_offered"},
@@ -287,8 +277,7 @@ const std::vector<group> table{
         {"server settling is_accepted untold", "tell_settled", "told closing_fine"},
         {"server settling is_accepted told", "", "closing_fine"},
         {"server settling is_refused of_unspent", "", "closing_refused"},
-        {"server settling is_refused of_spent unended unmined coins_there", "", "closing_refused"},
-        {"server settling is_refused of_spent unended unmined coins_gone"},
+        {"server settling is_refused of_spent unended unmined", "", "closing_refused"},
         {"server settling is_refused of_spent unended mined"},
         {"server settling is_refused of_spent !unended"},
     }},
@@ -299,8 +288,7 @@ const std::vector<group> table{
         {"client is_accepted built_long_ago built_lately"},
         {"client is_refused for_its_fee"},
         {"client is_refused for_something_else of_unspent", "", "not_built rate_unknown"},
-        {"client is_refused for_something_else of_spent unended unmined coins_there", "", "not_built rate_unknown"},
-        {"client is_refused for_something_else of_spent unended unmined coins_gone"},
+        {"client is_refused for_something_else of_spent unended unmined", "", "not_built rate_unknown"},
         {"client is_refused for_something_else of_spent unended mined"},
         {"client is_refused for_something_else of_spent !unended"},
     }},

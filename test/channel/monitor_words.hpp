@@ -61,7 +61,6 @@ enum of : std::size_t {
     expires,
     seen,
     facts,
-    coins,
     dimensions
 };
 inline const std::array<dimension, dimensions>& vocabulary() {
@@ -88,7 +87,6 @@ inline const std::array<dimension, dimensions>& vocabulary() {
         {1, {"expiry", "no_expiry"}},
         {1, {"seen_before", "seen_now"}},
         {2, {"facts_known", "facts_unknown"}},
-        {2, {"coins_there", "coins_gone"}},
     }};
     return all;
 }
@@ -135,7 +133,6 @@ template <class T>
     w.expiry = value_at(s[expires], {expiry, watched::no_time});
     w.seen = value_at(s[seen], {first_seen, looked_at});
     w.unknown = s[facts] == 1;
-    w.gone = s[coins] == 1;
     return w;
 }
 
@@ -154,7 +151,7 @@ template <channel_role Role>
 [[nodiscard]] situation situation_of(const watched& w) {
     // A field more is a mistake here, until it is a dimension.
     [[maybe_unused]] const auto& [f1, f2, f3, f4, f5, f6, f7, f8, f9, f10, f11, f12, f13, f14, f15, f16, f17, f18, f19,
-                                  f20, f21, f22, f23, f24] = w;
+                                  f20, f21, f22, f23] = w;
     situation s{};
     s[role] = Role == channel_role::client ? 0 : 1;
     s[stage] = word_of(w.stage, {channel_stage::none, channel_stage::contract_stored, channel_stage::open,
@@ -182,7 +179,6 @@ template <channel_role Role>
     s[expires] = word_of(w.expiry, {expiry, watched::no_time});
     s[seen] = word_of(w.seen, {first_seen, looked_at});
     s[facts] = w.unknown;
-    s[coins] = w.gone;
     return s;
 }
 

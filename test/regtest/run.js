@@ -1,7 +1,8 @@
 #!/usr/bin/env node
-// Runs the scenarios against a real Bitcoin node: node run.js [--keep] [NAME...]
-//     NAME     only the scenarios whose name contains one of these
-//     --keep   leave the scenarios' folders in place, and say where they are
+// Runs the scenarios against a real Bitcoin node: node run.js [--keep] [--jobs=N] [NAME...]
+//     NAME      only the scenarios whose name contains one of these, or of the kinds (files of scenarios/) that are named so
+//     --jobs=N  so many at a time; 1 without it
+//     --keep    leave the scenarios' folders in place, and say where they are
 // The program is $PAYCHAN, or build/paychan.
 'use strict';
 const fs = require('fs');
@@ -88,34 +89,48 @@ async function runOne(scenario, keep) {
 
 async function main() {
   const args = process.argv.slice(2);
-  const unknown = args.find((a) => a.startsWith('--') && a !== '--keep');
+  const jobs = Number(/^--jobs=([1-9]\d?)$/m.exec(args.join('\n'))?.[1] || 1);
+  const unknown = args.find((a) => a.startsWith('--') && a !== '--keep' && a !== `--jobs=${jobs}`);
   if (unknown) {
-    console.error(`usage: node run.js [--keep] [NAME...]; the first lines of ${__filename} say more`);
+    console.error(`usage: node run.js [--keep] [--jobs=N] [NAME...]; the first lines of ${__filename} say more`);
     process.exit(unknown === '--help' ? 0 : 2);
   }
   const keep = args.includes('--keep');
   const names = args.filter((a) => !a.startsWith('--'));
   const folder = path.join(__dirname, 'scenarios');
-  const scenarios = fs.readdirSync(folder).filter((f) => f.endsWith('.js')).sort().map((f) => require(path.join(folder, f)))
-    .flat().filter((s) => names.length === 0 || names.some((n) => s.name.includes(n)));
+  const kinds = new Map();  // and what each is about: the first line of its file
+  const scenarios = fs.readdirSync(folder).filter((f) => f.endsWith('.js')).sort().map((f) => {
+    const kind = path.basename(f, '.js');
+    kinds.set(kind, {about: fs.readFileSync(path.join(folder, f), 'utf8').split('\n')[0].replace(/^\/\/ /, ''), passed: 0, of: 0});
+    return [require(path.join(folder, f))].flat().map((s) => ({...s, kind}));
+  }).flat().filter((s) => names.length === 0 || names.some((n) => n === s.kind || s.name.includes(n)));
   if (scenarios.length === 0) {
     console.error(`no scenario is named like ${names.join(', ')}`);
     process.exit(2);
   }
 
   let passed = 0, failed = 0;
-  for (const [i, scenario] of scenarios.entries()) {
+  const waiting = [...scenarios];
+  const run = async (scenario) => {
+    const kind = kinds.get(scenario.kind);
+    kind.of += 1;
     const start = Date.now();
     const problem = await runOne(scenario, keep);
     const time = ((Date.now() - start) / 1000).toFixed(1);
-    console.log(`[${i + 1}/${scenarios.length}] ${problem ? 'not ok' : 'ok'} - ${scenario.name} (${time} s)`);
+    const number = passed + failed + 1;
+    console.log(`[${number}/${scenarios.length}] ${problem ? 'not ok' : 'ok'} - ${scenario.kind}: ${scenario.name} (${time} s)`);
     if (problem) {
       failed += 1;
       console.log(problem.split('\n').map((l) => '    ' + l).join('\n'));
     } else {
       passed += 1;
+      kind.passed += 1;
     }
-  }
+  };
+  const work = async () => { while (waiting.length > 0) await run(waiting.shift()); };
+  await Promise.all(Array.from({length: jobs}, work));
+  for (const [name, k] of kinds)
+    if (k.of > 0) console.log(`${name.padEnd(13)} ${`${k.passed} of ${k.of}`.padEnd(9)} ${k.about}`);
   console.log(`${passed} passed, ${failed} failed`);
   process.exit(failed === 0 ? 0 : 1);
 }

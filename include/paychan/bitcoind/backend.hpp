@@ -154,6 +154,7 @@ private:
         mempool_fees pays{};
         std::int32_t mined = 0;
         bool spent = false;
+        block_hash best{};  // of which these two are true
     };
 
     // ------------------------------------------------------------------------------------------------------- looking
@@ -268,8 +269,9 @@ private:
         while (tell_ && !stopped_ && !answers_.empty() && answers_.begin()->second) {
             const auto [number, found] = *answers_.begin();
             const answered& first = *found;
-            tell_all(broadcast_answer{first.id, first.outcome, first.words, first.for_fee, first.pays, first.mined,
-                                      first.spent});
+            const bool holds = was_told(first.best);  // a reorganisation may have come while it waited for its turn
+            tell_all(broadcast_answer{first.id, first.outcome, first.words, first.for_fee, first.pays,
+                                      holds ? first.mined : 0, holds && first.spent});
             answers_.erase(number);
         }
     }
@@ -324,7 +326,7 @@ private:
             if (r.outcome == broadcast_outcome::refused) next_fee_ = {};  // perhaps for its fee: what is it now?
             if (r.is_mined) return ask_where(tx, 0, std::move(r.reason));
             if (r.outcome == broadcast_outcome::accepted) return ask_package(tx, std::move(r.reason));
-            if (r.lacks_input) return ask_whether_spent(tx, false, std::move(r.reason));
+            if (r.lacks_input) return ask_whether_spent(tx, false, walk_.position(), std::move(r.reason));
             answered_now(tx, {tx.id, r.outcome, std::move(r.reason), r.for_fee});
         });
     }
@@ -354,29 +356,37 @@ private:
                       if (!coin && coin.error().code == errc::not_found && output + 1 < std::min(tx.outputs, most))
                           return ask_where(tx, output + 1, std::move(words));
                       answered a{tx.id, broadcast_outcome::accepted, std::move(words)};
-                      if (coin && was_told(coin->best)) a.mined = walk_.position()[0].height - coin->confirmations + 1;
+                      if (coin && was_told(coin->best)) {
+                          a.best = coin->best;
+                          a.mined = walk_.position()[0].height - coin->confirmations + 1;
+                      }
                       answered_now(tx, std::move(a));
                   });
     }
 
     /// Neither in a block nor in the mempool: in a block that is still to be told, or in one that nobody can show?
-    void ask_whether_spent(const sent_transaction& tx, bool in_mempool, std::string words) {
+    /// told  up to where blocks were told before the first question
+    void ask_whether_spent(const sent_transaction& tx, bool in_mempool, const chain_position& told, std::string words) {
         rpc_.call("gettxout", json::array({text(tx.input.id), tx.input.index, in_mempool}),
-                  [this, tx, in_mempool, words = std::move(words)](rpc_result answer) mutable {
+                  [this, tx, in_mempool, told, words = std::move(words)](rpc_result answer) mutable {
                       const auto coin = read_coin(answer);
                       const bool gone = !coin && coin.error().code == errc::not_found;
                       if (!gone) return answered_now(tx, {tx.id, broadcast_outcome::refused, std::move(words)});
-                      if (!in_mempool) return ask_whether_spent(tx, true, std::move(words));
-                      ask_whether_all_told(tx, walk_.position(), std::move(words));
+                      if (!in_mempool) return ask_whether_spent(tx, true, told, std::move(words));
+                      ask_whether_all_told(tx, told, std::move(words));
                   });
     }
-    /// told  before the node was asked whether the coin is there
+    /// A node that has all its blocks has shown what spends the coin, or does not know of it yet.
     void ask_whether_all_told(const sent_transaction& tx, const chain_position& told, std::string words) {
         rpc_.call("getblockchaininfo", json::array(),
                   [this, tx, told, words = std::move(words)](rpc_result answer) mutable {
                       const auto info = answer ? read_chain_info(*answer) : fail(errc::other, answer.error().message);
                       answered a{tx.id, broadcast_outcome::refused, std::move(words)};
-                      a.spent = info && was_told(info->best) && !told.empty() && told[0] == walk_.position()[0];
+                      if (info && info->prune_height && was_told(info->best) && !told.empty() &&
+                          told[0] == walk_.position()[0]) {
+                          a.best = info->best;
+                          a.spent = true;
+                      }
                       answered_now(tx, std::move(a));
                   });
     }

@@ -72,7 +72,6 @@ struct coins_spent {
 struct contract_answered {
     broadcast_outcome outcome{};
     std::int32_t height = 0;
-    bool spent = false;  ///< refused: as in broadcast_answer
 };
 struct closing_answered {
     broadcast_outcome outcome{};
@@ -281,7 +280,7 @@ struct monitor_rules {
         out.keep = w.contract_height != m.height || w.lost;
         w.contract_height = m.height;
         if (w.lost) w.end_height = 0;
-        w.lost = w.elsewhere = w.gone = false;
+        w.lost = w.elsewhere = false;
         w.overdue = false;
         w.refused_at = watched::never;  // a block says more than a mempool
         if (!w.ended()) w.unwritten = false;
@@ -293,7 +292,7 @@ struct monitor_rules {
         out.keep = w.end_height != e.height || w.closing != e.by || w.lost;
         w.end_height = e.height;
         w.closing = e.by;
-        w.lost = w.elsewhere = w.gone = false;
+        w.lost = w.elsewhere = false;
         w.stage = channel_stage::settling;
         w.unwritten = true;
         out.write_end = true;
@@ -336,7 +335,6 @@ struct monitor_rules {
             out.keep = out.watch_coins = true;
         }
         if (w.recorded_height >= d.from) w.recorded_height = 0;  // that block is not on the chain any more
-        w.gone = false;
         return out;
     }
 
@@ -354,8 +352,6 @@ struct monitor_rules {
         if (a.outcome == broadcast_outcome::unreachable) {
             w.offered = watched::never;
             if (!server) w.asked_over = watched::never;
-        } else {
-            w.gone = a.spent && w.contract_height == 0 && !w.ended();
         }
         const bool refused = a.outcome == broadcast_outcome::refused && w.contract_height == 0;
         if (a.outcome == broadcast_outcome::accepted) w.asked = w.accepted = w.backed = true;
@@ -377,9 +373,10 @@ struct monitor_rules {
 
     duties operator()(const happened::closing_answered& a) const {
         duties out;
-        // The contract was there, or can be no more; and no block that was shown has what spent it.
+        // The contract is in a block, and no block that was shown has what spent it.  Of one that is in none nothing is known:
+        // what it spends may come back.
         if (a.spent && w.ended()) return out;
-        if (a.spent && (w.contract_height != 0 || w.gone)) return (*this)(happened::contract_spent{a.height, {}});
+        if (a.spent && w.contract_height != 0) return (*this)(happened::contract_spent{a.height, {}});
         if (a.outcome == broadcast_outcome::unreachable) {
             w.offered = watched::never;
         } else if (server && w.stage == channel_stage::settling) {

@@ -41,7 +41,6 @@ struct watched {
     bool asked : 1 = false;      ///< the contract was given to the network,
     bool accepted : 1 = false;   ///< which took it, the last time that it answered
     bool backed : 1 = false;     ///< so too, and its node has been there since
-    bool gone : 1 = false;       ///< what the contract spends is spent in a block, the network said the last time
     bool refused : 1 = false;    ///< server: the network refused the settlement the last time
     bool told : 1 = false;       ///< the application heard of settlement or refund
     bool overdue : 1 = false;    ///< server: the deadline has passed, and there is no contract to collect from

@@ -29,6 +29,7 @@ public:
 
     void broadcast(bytes_view bytes) {
         const auto tx = parse_transaction(bytes);
+        const auto input = tx ? tx->input(0) : fail(tx.error());
         const txid id = tx ? tx->id() : txid{};
         if (node_ == node::down) {
             answers_.push_back({id, broadcast_outcome::unreachable, "the node does not answer"});
@@ -39,6 +40,7 @@ public:
             submission said = chain_->submit(bytes);
             const auto how = said.accepted ? broadcast_outcome::accepted : broadcast_outcome::refused;
             answers_.push_back({id, how, std::move(said.reason), {chain_->alone(id), chain_->with_ancestors(id)}});
+            if (input) answers_.back().input = input->prevout;
         }
     }
 
@@ -71,7 +73,7 @@ public:
         };
         for (std::size_t n = answers_.size(); n > 0; --n) {
             const answer a = answers_.front();
-            (void)told(broadcast_answer{a.id, a.outcome, a.words, why(a.words), a.pays});
+            (void)told(broadcast_answer{a.id, a.outcome, a.words, why(a.words), a.pays, mined(a), is_spent(a)});
             answers_.pop_front();
         }
         if (node_ == node::down || stretch != stretch_) return events;
@@ -137,7 +139,23 @@ private:
         broadcast_outcome outcome{};
         std::string words;
         mempool_fees pays{};
+        std::optional<outpoint> input{};  // of one that was given to the chain
     };
+
+    // As in broadcast_answer: only when no block is still to be told.
+    [[nodiscard]] std::int32_t mined(const answer& a) const {
+        if (a.outcome != broadcast_outcome::accepted || !has_told_all()) return 0;
+        const std::int32_t n = chain_->confirmations(a.id);
+        return n == 0 ? 0 : chain_->height() - n + 1;
+    }
+    [[nodiscard]] bool is_spent(const answer& a) const {
+        return a.outcome == broadcast_outcome::refused && a.input && has_told_all() && !chain_->coin_at(*a.input) &&
+               !chain_->spender_in_mempool(*a.input);
+    }
+    [[nodiscard]] bool has_told_all() const {
+        return node_ == node::up && !told_.empty() && told_.back().height == chain_->height() &&
+               told_.back().hash == chain_->block_at(chain_->height()).value().hash;
+    }
 
     [[nodiscard]] static fee_refusal why(std::string_view words) {
         if (words.starts_with("insufficient fee")) return fee_refusal::outbid;

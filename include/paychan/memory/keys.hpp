@@ -86,7 +86,8 @@ static_assert(KeyStore<memory_keys>);
 /// store: each gets keys of its own.
 /// On disk is the counter.  The last numbers go back by moving it down, as long as nobody has taken one behind them: each
 /// write is of the next version, so the store refuses it if there was another since.
-/// A server's keys are not counted: each is one of 2^62, below number 0 of that row, m/1885436259'/coin'/0'/a'/b'.  The
+/// A server's keys are not counted on disk: they are 2^62, below number 0 of that row, m/1885436259'/coin'/0'/a'/b', and
+/// each process takes them in a row from a random one on, so that none comes twice however many strangers ask.  The
 /// channel's record, or its export file, says which; a seed alone cannot find them, nor anything that is paid to them.
 template <class StoreT>
 class seed_keys {
@@ -120,10 +121,13 @@ public:
     }
 
     /// As policy.hpp says.  Fails  key_unavailable (no random numbers).
-    [[nodiscard]] result<key_id> opening_key() const {
-        std::array<std::uint8_t, 8> bytes{};
-        PAYCHAN_CHECK(fill_random(bytes));
-        return key_id{(reader(bytes).u64() & (opening_bit / 2 - 1)) | opening_bit};
+    [[nodiscard]] result<key_id> opening_key() {
+        if (next_opening_ == 0) {
+            std::array<std::uint8_t, 8> bytes{};
+            PAYCHAN_CHECK(fill_random(bytes));
+            next_opening_ = reader(bytes).u64();
+        }
+        return key_id{(next_opening_++ & (opening_bit / 2 - 1)) | opening_bit};
     }
 
     /// As policy.hpp says: the key is given out again, here or by another process.
@@ -247,8 +251,9 @@ private:
     extended_key parent_;
     extended_key openings_;
     StoreT* store_;
-    std::uint32_t counter_ = 0;     // as it was read or written last,
-    std::uint64_t version_ = 0;     // and the version of that
+    std::uint32_t counter_ = 0;  // as it was read or written last,
+    std::uint64_t version_ = 0;  // and the version of that
+    std::uint64_t next_opening_ = 0;
     std::uint32_t seen_ = 0;        // on the chain or in a channel: up to here nothing goes back
     std::set<std::uint32_t> free_;  // claimed here, and not given out
 };

@@ -131,7 +131,10 @@ public:
 
         satoshi total{0};
         satoshi needed{0};
+        bool rests_on_unmined = false;
         for (const wallet_coin& c : spendable()) {
+            if (c.height == 0 && std::exchange(rests_on_unmined, true))
+                continue;  // nodes limit how much hangs together
             if (!funds(c) || s.coins.size() == max_inputs) continue;
             s.coins.push_back(c);
             size.add_coin(c.form);
@@ -384,13 +387,14 @@ private:
         satoshi fee{};
     };
 
-    /// [satoshi] 0 if not all that it spends are coins of this wallet that are there.
+    /// [satoshi] 0 if not all that it spends are coins of this wallet that are there, or to be.
     [[nodiscard]] satoshi fee_of(const transaction& tx) const {
         satoshi fee{0};
         for (const tx_input& in : tx.inputs()) {
             const wallet_coin* const known = coins_.find(in.prevout);
-            if (known == nullptr || known->spent != 0) return {};
-            fee = saturated(fee, known->value);
+            const auto value = known == nullptr ? change_.value_of(in.prevout) : std::optional(known->value);
+            if (!value || (known != nullptr && known->spent != 0)) return {};
+            fee = saturated(fee, *value);
         }
         for (const tx_output& out : tx.outputs()) fee.value -= out.value.value;
         return std::max(fee, satoshi{0});
@@ -496,7 +500,10 @@ private:
         coins_.release_all_for(first_input);  // of the settlement that this one replaces
         for (const wallet_coin& c : s.coins) coins_.reserve(c.where, first_input);
         PAYCHAN_TRY(const transaction made, parse_transaction(tx));
-        change_.add(made, keys_, coins_);
+        if (of)
+            change_.replaced_by(made);  // at another fee it will be replaced itself
+        else
+            change_.add(made, keys_, coins_);
         return tx;
     }
 

@@ -17,7 +17,8 @@ class unmined_change {
 public:
     static constexpr int max_depth = 10;  ///< [transactions] unmined, one upon the other: nodes relay up to 25
 
-    /// A transaction that the network may hear of, or has.  Those that it would replace end.
+    /// A transaction that the network may hear of, or has.  Those that it would replace end.  It spends the change of one of
+    /// these at most.
     void add(const transaction& tx, const wallet_keys& keys, const wallet_coins& mined) {
         std::erase_if(entries_, [&](const auto& e) { return is_over(e.second, mined); });
         entry made;
@@ -34,14 +35,27 @@ public:
                 made.coins.push_back({{id, n}, out.value, *key, coin_form::p2wpkh, false, 0, 0, {}});
         }
         if (entries_.contains(id)) return;
-        std::erase_if(entries_, [&](const auto& e) {
-            return std::ranges::any_of(e.second.inputs, [&](const outpoint& in) {
-                return std::ranges::find(made.inputs, in) != made.inputs.end();
-            });
-        });
+        replaced_by(tx);
         if (!made.coins.empty()) entries_.emplace(id, std::move(made));
     }
     void remove(const txid& id) { entries_.erase(id); }
+    /// Those that spend what this one spends.
+    void replaced_by(const transaction& tx) {
+        std::erase_if(entries_, [&](const auto& e) {
+            return std::ranges::any_of(e.second.inputs, [&](const outpoint& in) {
+                return std::ranges::any_of(tx.inputs(), [&](const tx_input& own) { return own.prevout == in; });
+            });
+        });
+    }
+
+    /// [satoshi] of such a coin.
+    [[nodiscard]] std::optional<satoshi> value_of(const outpoint& where) const {
+        const auto found = entries_.find(where.id);
+        if (found == entries_.end()) return std::nullopt;
+        for (const wallet_coin& c : found->second.coins)
+            if (c.where == where) return c.value;
+        return std::nullopt;
+    }
 
     /// The network's word.  Change of what it does not have funds nothing.
     void on_answer(const broadcast_answer& a) {
@@ -92,7 +106,8 @@ private:
         for (const outpoint& in : e.inputs) {
             if (mined.find(in) != nullptr) continue;
             const auto parent = entries_.find(in.id);
-            const int above = parent == entries_.end() ? 0 : depth_of(parent->second, mined, only_accepted, most - 1);
+            const bool lives = parent != entries_.end() && !is_over(parent->second, mined);
+            const int above = lives ? depth_of(parent->second, mined, only_accepted, most - 1) : 0;
             if (above == 0) return 0;
             depth = std::max(depth, above + 1);
         }

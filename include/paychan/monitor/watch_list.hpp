@@ -209,7 +209,7 @@ public:
     /// Its word on a contract.
     duties on_contract_answered(const txid& channel, const broadcast_answer& a) {
         if (a.mined > 0) return apply(channel, happened::contract_mined{a.mined});
-        return apply(channel, happened::contract_answered{a.outcome, height_, a.spent});
+        return apply(channel, happened::contract_answered{a.outcome, height_});
     }
 
     /// The network refuses a contract: a channel that was open takes no payments until the network thinks better of it.

@@ -1,5 +1,5 @@
-// The bitcoind backend against a real node, through build/bitcoind_follow (test/bitcoind/follow.cpp): blocks, reorganisations,
-// broadcasts, a node that restarts.  The program is $CHAIN_FOLLOW, or build/bitcoind_follow.
+// The library's view of the chain: blocks, reorganisations, broadcasts, a node that restarts.
+// The bitcoind backend through build/bitcoind_follow (test/bitcoind/follow.cpp).  The program is $CHAIN_FOLLOW, or build/bitcoind_follow.
 'use strict';
 process.env.NODE_BACKEND = 'js';  // bcoin without native builds, as in regnode.js
 const path = require('path');

@@ -17,13 +17,15 @@ const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const change = (file, sql) => execFileSync('python3', ['-c',
   'import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.executescript(sys.argv[2]); c.commit()', file, sql]);
 
-/** The node without the blocks of these heights, or without any, as long as `held` is true: getblock is answered with `how`. */
-async function without(ctx, w, heights, how) {
+/** The node without the blocks of these heights, or without any, as long as `held` is true: getblock is answered with `how`.
+ *  saysSo  it says up to where it has deleted them */
+async function without(ctx, w, heights, how, saysSo = false) {
   const hashes = new Set();
   for (const height of heights || []) hashes.add(await w.node.call('getblockhash', height));
   const front = {held: true};
   const isHeld = (call) => front.held && call.method === 'getblock' && (!heights || hashes.has(call.params[0]));
-  const {url, close} = await proxy(w.node, (call) => (isHeld(call) ? how : undefined));
+  const pruned = async () => ({result: {...await w.node.call('getblockchaininfo'), pruned: true, pruneheight: Math.max(...heights)}});
+  const {url, close} = await proxy(w.node, (call) => (saysSo && call.method === 'getblockchaininfo' ? pruned() : isHeld(call) ? how : undefined));
   front.kill = async () => close();
   front.tail = () => 'a proxy before the node';
   // Commands that read all blocks: else they would not ask for those that an earlier one has read.
@@ -288,7 +290,7 @@ async function prunedUnseen(ctx) {
   const height = await w.node.height();
   await w.node.mine(2);
   await w.node.passTime(expiry + 600);
-  const front = await without(ctx, w, [...Array(await w.node.height() + 1).keys()], {code: -1, message: 'Block not available (pruned data)'});
+  const front = await without(ctx, w, [...Array(await w.node.height() + 1).keys()], {code: -1, message: 'Block not available (pruned data)'}, true);
   const args = (side) => front.args(side).filter((a) => a !== '--rescan');
   // The server's own transaction: its output is there, so the node knows in which block.
   await ctx.run(['settle', ...args('server')]);

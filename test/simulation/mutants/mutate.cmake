@@ -51,13 +51,11 @@ mutate([=[        if (a.outcome == broadcast_outcome::refused) on_contract_refus
 close_header()
 
 open_header(channel/monitor_step.hpp)
-mutate([=[        else if (l.median_time <= w.expiry)]=]
-       [=[        else if ((simulation::is_mutant(2) ? simulation::wall_clock + -300 : l.median_time) <= w.expiry)]=])
+mutate([=[        } else if (l.median_time <= w.expiry) {]=]
+       [=[        } else if ((simulation::is_mutant(2) ? simulation::wall_clock + -300 : l.median_time) <= w.expiry) {]=])
 # 3: one broadcast, then the timer is dead.
-mutate([=[        else if (w.offered != l.round)
-            out.offer_contract = out.offer_closing = true;]=]
-       [=[        else if (simulation::is_mutant(3) ? w.offered == watched::never : w.offered != l.round)
-            out.offer_contract = out.offer_closing = true;]=])
+mutate([=[        } else if (w.offered != l.round) {]=]
+       [=[        } else if (simulation::is_mutant(3) ? w.offered == watched::never : w.offered != l.round) {]=])
 # 5: one attempt, whatever came of it.
 mutate([=[            if (news) (needs_rebuilding(l) ? out.build_anew : out.offer_closing) = true;
             out.offer_contract = news;]=]
