@@ -72,9 +72,9 @@ struct node_use {
     const char* needs_node = nullptr;  ///< why `print:` will not do, for people
     bool patient = false;              ///< waits for a node that does not answer, for as long as it takes
     bool writes = true;                ///< what was read of the chain is kept in the store
-    bool waits_for_store = false;  ///< for as long as it takes
-    bool passes_pruned = false;    ///< goes on without blocks that the node has deleted: coins in them are not seen
-    bool brings_home = false;      ///< what is due does not wait for a node that is still downloading the chain
+    bool waits_for_store = false;      ///< for as long as it takes
+    bool passes_pruned = false;        ///< goes on without blocks that the node has deleted: coins in them are not seen
+    bool brings_home = false;          ///< what is due does not wait for a node that is still downloading the chain
 };
 
 /// The ChainSource of all commands: a Bitcoin node, or `print:`.  It also tells people what becomes of broadcasts.

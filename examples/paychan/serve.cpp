@@ -94,11 +94,7 @@ int run_serve(const options& o, report& out) {
     settings.min_window = o.min_window;
     settings.max_window = o.max_window;
 
-    node n(o, out,
-           {.access = store_access::create,
-            .patient = true,
-            .passes_pruned = true,
-            .brings_home = true});
+    node n(o, out, {.access = store_access::create, .patient = true, .passes_pruned = true, .brings_home = true});
     settings.fees = n.budget();
     settings.min_confirmations = o.min_confirmations;
     if (o.max_unconfirmed) settings.max_unconfirmed = satoshi{*o.max_unconfirmed};

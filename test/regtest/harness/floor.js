@@ -20,10 +20,12 @@ async function rateOf(node, hex) {
  * A proxy in front of the node.  What it returns has
  *   rate      [sat/kvB] the floor; change it at any time
  *   refused   the rates of the transactions that it refused
+ *   asked     how often it has told its floor
  */
 async function floored(node, rate) {
-  const front = {rate, refused: []};
+  const front = {rate, refused: [], asked: 0};
   const answer = async ({method, params}) => {
+    if (method === 'getmempoolinfo') front.asked += 1;
     if (method === 'getmempoolinfo') return {result: {loaded: true, mempoolminfee: front.rate / 1e8, minrelaytxfee: 0.00001}};
     if (method !== 'sendrawtransaction') return undefined;
     const pays = await rateOf(node, params[0]);

@@ -55,6 +55,7 @@ module.exports = [
         return tool;
       };
       let server = await start();
+      await ctx.eventually('its floor is known', () => front.asked > 0);  // and asked for again a minute later
       front.rate = 10000;
       await w.node.passTime(expiry - 7000);
       await ctx.eventually('a refusal', () => front.refused.length > 0);
