@@ -1087,15 +1087,15 @@ TEST_CASE("where a transaction is, or that its input is spent, in blocks that we
     fixture t(20);
     int code = -27;
     const char* words = "Transaction already in block chain";
-    std::function<fake::reply(const fake::request&)> coin;
+    std::function<fake::reply(const fake::request&)> output;
     t.chain.first = [&](const fake::request& r) -> std::optional<fake::reply> {
         if (r.method() == "sendrawtransaction") return fake::error(r, code, words);
-        if (r.method() == "gettxout") return coin(r);
+        if (r.method() == "gettxout") return output(r);
         return std::nullopt;
     };
     std::uint64_t n = 0;
     const auto broadcast = [&](const std::function<fake::reply(const fake::request&)>& is) {
-        coin = is;
+        output = is;
         t.broadcast(transaction_named(++n));
         REQUIRE(t.run([&] { return t.f.outcomes.size() == n; }));
     };
@@ -1147,7 +1147,7 @@ TEST_CASE("where a transaction is, or that its input is spent, in blocks that we
     const txid late = parse_transaction(bytes_view(transaction_named(++n)))->id();
     t.broadcast(transaction_named(n));
     int answers = 0;
-    coin = [&](const fake::request& r) {
+    output = [&](const fake::request& r) {
         if (answers++ == 0) words = "min relay fee not met";
         return fake::ok(r, json{});
     };
