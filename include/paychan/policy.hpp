@@ -331,6 +331,11 @@ struct chain_tip {
     std::int32_t height = 0;
     unix_time median_time{};
     bool downloading = false;  ///< there are later ones, as it says itself: what was spent in those is not known
+
+    /// The chain's time for who knew `before`: one that is behind does not set it back, as a reorganisation does.
+    [[nodiscard]] constexpr unix_time time_after(unix_time before) const {
+        return downloading && median_time < before ? before : median_time;
+    }
 };
 
 /// Why the network refused a transaction, where a higher fee helps.

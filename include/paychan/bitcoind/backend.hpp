@@ -147,14 +147,9 @@ private:
     };
 
     struct answered {
-        txid id;
-        broadcast_outcome outcome{};
+        broadcast_answer said;  // but for its words
         std::string words;
-        fee_refusal for_fee = fee_refusal::none;
-        mempool_fees pays{};
-        std::int32_t mined = 0;
-        bool spent = false;
-        block_hash best{};  // of which these two are true
+        block_hash best{};  // of which `mined` and `spent` are true
     };
 
     // ------------------------------------------------------------------------------------------------------- looking
@@ -267,11 +262,11 @@ private:
 
     void tell_answers() {
         while (tell_ && !stopped_ && !answers_.empty() && answers_.begin()->second) {
-            const auto [number, found] = *answers_.begin();
-            const answered& first = *found;
-            const bool holds = was_told(first.best);  // a reorganisation may have come while it waited for its turn
-            tell_all(broadcast_answer{first.id, first.outcome, first.words, first.for_fee, first.pays,
-                                      holds ? first.mined : 0, holds && first.spent});
+            const auto [number, next] = *answers_.begin();
+            broadcast_answer a = next->said;
+            a.words = next->words;
+            if (!was_told(next->best)) a.mined = 0, a.spent = false;  // a reorganisation came while it waited
+            tell_all(a);
             answers_.erase(number);
         }
     }
@@ -327,7 +322,7 @@ private:
             if (r.is_mined) return ask_where(tx, 0, std::move(r.reason));
             if (r.outcome == broadcast_outcome::accepted) return ask_package(tx, std::move(r.reason));
             if (r.lacks_input) return ask_whether_spent(tx, false, walk_.position(), std::move(r.reason));
-            answered_now(tx, {tx.id, r.outcome, std::move(r.reason), r.for_fee});
+            answered_now(tx, {{tx.id, r.outcome, {}, r.for_fee}, std::move(r.reason)});
         });
     }
 
@@ -355,10 +350,10 @@ private:
                       constexpr std::uint32_t most = 2;  // [outputs] of contracts, refunds and settlements
                       if (!coin && coin.error().code == errc::not_found && output + 1 < std::min(tx.outputs, most))
                           return ask_where(tx, output + 1, std::move(words));
-                      answered a{tx.id, broadcast_outcome::accepted, std::move(words)};
+                      answered a{{tx.id, broadcast_outcome::accepted, {}}, std::move(words)};
                       if (coin && was_told(coin->best)) {
                           a.best = coin->best;
-                          a.mined = walk_.position()[0].height - coin->confirmations + 1;
+                          a.said.mined = walk_.position()[0].height - coin->confirmations + 1;
                       }
                       answered_now(tx, std::move(a));
                   });
@@ -371,7 +366,7 @@ private:
                   [this, tx, in_mempool, told, words = std::move(words)](rpc_result answer) mutable {
                       const auto coin = read_coin(answer);
                       const bool gone = !coin && coin.error().code == errc::not_found;
-                      if (!gone) return answered_now(tx, {tx.id, broadcast_outcome::refused, std::move(words)});
+                      if (!gone) return answered_now(tx, {{tx.id, broadcast_outcome::refused, {}}, std::move(words)});
                       if (!in_mempool) return ask_whether_spent(tx, true, told, std::move(words));
                       ask_whether_all_told(tx, told, std::move(words));
                   });
@@ -381,11 +376,11 @@ private:
         rpc_.call("getblockchaininfo", json::array(),
                   [this, tx, told, words = std::move(words)](rpc_result answer) mutable {
                       const auto info = answer ? read_chain_info(*answer) : fail(errc::other, answer.error().message);
-                      answered a{tx.id, broadcast_outcome::refused, std::move(words)};
+                      answered a{{tx.id, broadcast_outcome::refused, {}}, std::move(words)};
                       if (info && info->prune_height && was_told(info->best) && !told.empty() &&
                           told[0] == walk_.position()[0]) {
                           a.best = info->best;
-                          a.spent = true;
+                          a.said.spent = true;
                       }
                       answered_now(tx, std::move(a));
                   });
@@ -400,19 +395,20 @@ private:
     void ask_package(const sent_transaction& tx, std::string words) {
         rpc_.call("getmempoolentry", json::array({text(tx.id)}),
                   [this, tx, words = std::move(words)](rpc_result answer) mutable {
-                      answered_now(tx, {tx.id, broadcast_outcome::accepted, std::move(words), fee_refusal::none,
-                                        read_mempool_entry(answer)});
+                      answered_now(
+                          tx, {{tx.id, broadcast_outcome::accepted, {}, fee_refusal::none, read_mempool_entry(answer)},
+                               std::move(words)});
                   });
     }
 
     void answer_later(const txid& id, broadcast_outcome outcome, std::string words) {
-        answers_[await_answer()] = {id, outcome, std::move(words)};
+        answers_[await_answer()] = answered{{id, outcome, {}}, std::move(words)};
         later([this] { tell_answers(); });
     }
 
     void give_up_held(const std::string& words) {
         for (const auto& h : std::exchange(held_, {}))
-            answers_[h.tx.number] = {h.tx.id, broadcast_outcome::unreachable, words};
+            answers_[h.tx.number] = answered{{h.tx.id, broadcast_outcome::unreachable, {}}, words};
         later([this] { tell_answers(); });
     }
 

@@ -26,8 +26,7 @@ struct chain_view {
         match(
             e, [this](const fee_estimate& f) { rate = f.rate; },
             [this](const chain_tip& t) {
-                // A node that is behind does not set the time back.
-                median_time = t.downloading ? std::max(median_time, t.median_time) : t.median_time;
+                median_time = t.time_after(median_time);
                 downloading = t.downloading;
             },
             // Old ones are told too, while blocks are read.

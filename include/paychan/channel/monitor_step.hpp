@@ -414,8 +414,7 @@ struct monitor_rules {
             if (w.offered == l.round) w.asked_over = l.round;  // it went with the refund
             w.offered = watched::never;                        // a reorganisation has set the chain's time back
             // Both sides see to it that it is mined; and until the node has it, its change funds nothing.
-            out.offer_contract =
-                w.stage == channel_stage::open && w.contract_height == 0 && l.caught_up && w.asked_over != l.round;
+            out.offer_contract = w.open_unmined() && l.caught_up && w.asked_over != l.round;
         } else if (w.offered != l.round) {
             out.offer_contract = out.offer_closing = true;
         }
@@ -528,7 +527,7 @@ template <channel_role Role>
             return out;
         }
         out.time = w.expiry + 1;
-        if (caught_up && w.stage == channel_stage::open && w.contract_height == 0) again(w.asked_over);
+        if (caught_up && w.open_unmined()) again(w.asked_over);
         return out;
     }
     if (w.stage == channel_stage::settling) {

@@ -57,6 +57,9 @@ struct watched {
                (stage == channel_stage::contract_stored || (stage == channel_stage::unbacked && !accepted));
     }
 
+    /// A channel that takes payments, as far as is known, and has its contract in no block.
+    [[nodiscard]] bool open_unmined() const { return stage == channel_stage::open && contract_height == 0; }
+
     /// One that never opened: no payment on it was acked.
     [[nodiscard]] bool unopened() const { return unbegun() && stage == channel_stage::contract_stored; }
 };

@@ -356,14 +356,6 @@ private:
     // it.
     [[nodiscard]] bool pays_fees(const wallet_coin& c) const { return style_ == funding_style::segwit || funds(c); }
 
-    /// As all our inputs do: a signature, then a compressed key, in the witness or in the scriptSig.
-    [[nodiscard]] static bool spends_by_one_key(const tx_input& in) {
-        reader r(in.witness.empty() ? in.script_sig : in.witness);
-        if (!in.witness.empty() && r.compact_size() != 2) return false;
-        (void)r.sized_bytes();  // a push of up to 75 bytes is written as its size, too
-        return r.sized_bytes().size() == 33 && r.done();
-    }
-
     [[nodiscard]] static satoshi saturated(satoshi a, satoshi b) { return add(a, b).value_or(max_money); }
 
     [[nodiscard]] static result<fee_rate> checked(fee_rate rate) {

@@ -10,6 +10,14 @@
 
 namespace paychan {
 
+/// As all inputs of a wallet do: a signature, then a compressed key, in the witness or in the scriptSig.
+[[nodiscard]] inline bool spends_by_one_key(const tx_input& in) {
+    reader r(in.witness.empty() ? in.script_sig : in.witness);
+    if (!in.witness.empty() && r.compact_size() != 2) return false;
+    (void)r.sized_bytes();  // a push of up to 75 bytes is written as its size, too
+    return r.sized_bytes().size() == 33 && r.done();
+}
+
 /// Remembers what unmined transactions of the wallet pay back to it.  Only of those that spend SegWit coins of one key and
 /// nothing else: their txids cannot be changed, and nobody but this wallet can replace them.  That they are mined, or that
 /// something else was, is seen in the wallet's coins.
@@ -23,7 +31,7 @@ public:
         std::erase_if(entries_, [&](const auto& e) { return is_over(e.second, mined); });
         entry made;
         for (const tx_input& in : tx.inputs()) {
-            if (!in.script_sig.empty() || !is_key_witness(in.witness)) return;
+            if (!in.script_sig.empty() || !spends_by_one_key(in)) return;
             made.inputs.push_back(in.prevout);
         }
         const txid id = tx.id();
@@ -112,13 +120,6 @@ private:
             depth = std::max(depth, above + 1);
         }
         return depth;
-    }
-
-    [[nodiscard]] static bool is_key_witness(bytes_view witness) {
-        reader r(witness);
-        if (r.compact_size() != 2) return false;
-        (void)r.sized_bytes();
-        return r.sized_bytes().size() == 33 && r.done();
     }
 
     std::map<txid, entry> entries_;

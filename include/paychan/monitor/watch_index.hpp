@@ -151,19 +151,12 @@ public:
     }
     /// The channels whose contract spends this coin and is in no block.
     [[nodiscard]] std::vector<txid> spending(const outpoint& coin) const {
-        std::vector<txid> out;
-        if (spenders_.empty()) return out;
-        for (auto i = spenders_.lower_bound({coin, txid{}}); i != spenders_.end() && i->first == coin; ++i)
-            out.push_back(i->second);
-        return out;
+        return spenders(coin, [&](const outpoint& o) { return o == coin; });
     }
 
     /// So too, for any output of this transaction.
     [[nodiscard]] std::vector<txid> spending_outputs_of(const txid& id) const {
-        std::vector<txid> out;
-        for (auto i = spenders_.lower_bound({outpoint{id, 0}, txid{}}); i != spenders_.end() && i->first.id == id; ++i)
-            out.push_back(i->second);
-        return out;
+        return spenders({id, 0}, [&](const outpoint& o) { return o.id == id; });
     }
 
     template <class F>
@@ -181,6 +174,15 @@ public:
     }
 
 private:
+    /// Of the coins from this one on, as long as `which` wants them.
+    template <class Which>
+    [[nodiscard]] std::vector<txid> spenders(const outpoint& first, Which which) const {
+        std::vector<txid> out;
+        for (auto i = spenders_.lower_bound({first, txid{}}); i != spenders_.end() && which(i->first); ++i)
+            out.push_back(i->second);
+        return out;
+    }
+
     static std::uint32_t& time_place(item& i) { return i.second.by_time; }
     static std::uint32_t& height_place(item& i) { return i.second.by_height; }
     static std::uint32_t& round_place(item& i) { return i.second.by_round; }

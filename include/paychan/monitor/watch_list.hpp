@@ -134,7 +134,7 @@ public:
             },
             [this](const chain_tip& t) {
                 tip_height_ = t.height;
-                tip_median_time_ = t.downloading ? std::max(tip_median_time_, t.median_time) : t.median_time;
+                tip_median_time_ = t.time_after(tip_median_time_);
             });
     }
 
