@@ -1,8 +1,7 @@
 #!/usr/bin/env node
-// Runs the scenarios against a real Bitcoin node: node run.js [--keep] [--jobs=N] [NAME...]
-//     NAME      only the scenarios whose name contains one of these, or of the kinds (files of scenarios/) that are named so
-//     --jobs=N  so many at a time; 1 without it
-//     --keep    leave the scenarios' folders in place, and say where they are
+// Runs the scenarios against a real Bitcoin node: node run.js [--keep] [NAME...]
+//     NAME     only the scenarios whose name contains one of these, or of the kinds (files of scenarios/) that are named so
+//     --keep   leave the scenarios' folders in place, and say where they are
 // The program is $PAYCHAN, or build/paychan.
 'use strict';
 const fs = require('fs');
@@ -89,10 +88,9 @@ async function runOne(scenario, keep) {
 
 async function main() {
   const args = process.argv.slice(2);
-  const jobs = Number(/^--jobs=([1-9]\d?)$/m.exec(args.join('\n'))?.[1] || 1);
-  const unknown = args.find((a) => a.startsWith('--') && a !== '--keep' && a !== `--jobs=${jobs}`);
+  const unknown = args.find((a) => a.startsWith('--') && a !== '--keep');
   if (unknown) {
-    console.error(`usage: node run.js [--keep] [--jobs=N] [NAME...]; the first lines of ${__filename} say more`);
+    console.error(`usage: node run.js [--keep] [NAME...]; the first lines of ${__filename} say more`);
     process.exit(unknown === '--help' ? 0 : 2);
   }
   const keep = args.includes('--keep');
@@ -110,15 +108,13 @@ async function main() {
   }
 
   let passed = 0, failed = 0;
-  const waiting = [...scenarios];
-  const run = async (scenario) => {
+  for (const [i, scenario] of scenarios.entries()) {
     const kind = kinds.get(scenario.kind);
     kind.of += 1;
     const start = Date.now();
     const problem = await runOne(scenario, keep);
     const time = ((Date.now() - start) / 1000).toFixed(1);
-    const number = passed + failed + 1;
-    console.log(`[${number}/${scenarios.length}] ${problem ? 'not ok' : 'ok'} - ${scenario.kind}: ${scenario.name} (${time} s)`);
+    console.log(`[${i + 1}/${scenarios.length}] ${problem ? 'not ok' : 'ok'} - ${scenario.kind}: ${scenario.name} (${time} s)`);
     if (problem) {
       failed += 1;
       console.log(problem.split('\n').map((l) => '    ' + l).join('\n'));
@@ -126,9 +122,7 @@ async function main() {
       passed += 1;
       kind.passed += 1;
     }
-  };
-  const work = async () => { while (waiting.length > 0) await run(waiting.shift()); };
-  await Promise.all(Array.from({length: jobs}, work));
+  }
   for (const [name, k] of kinds)
     if (k.of > 0) console.log(`${name.padEnd(13)} ${`${k.passed} of ${k.of}`.padEnd(9)} ${k.about}`);
   console.log(`${passed} passed, ${failed} failed`);
