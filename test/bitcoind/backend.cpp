@@ -43,6 +43,11 @@ std::vector<std::uint8_t> transaction_named(std::uint64_t name) {
     return {w.written().begin(), w.written().end()};
 }
 
+std::string txid_text(bytes_view tx) {
+    const auto id = display(parse_transaction(tx).value().id());
+    return {id.data(), id.size()};
+}
+
 /// A node's chain of blocks with one transaction each, and what it answers.
 struct fake_chain {
     struct block {
@@ -124,8 +129,7 @@ struct fake_chain {
             sent.push_back(p[0].get<std::string>());
             std::vector<std::uint8_t> tx(sent.back().size() / 2);
             REQUIRE(from_hex(sent.back(), tx));
-            const auto id = display(parse_transaction(tx).value().id());
-            return fake::ok(r, std::string(id.data(), id.size()));
+            return fake::ok(r, txid_text(tx));
         }
         return fake::error(r, -32601, "Method not found", 404);
     }
@@ -1155,6 +1159,38 @@ TEST_CASE("where a transaction is, or that its input is spent, in blocks that we
     REQUIRE(t.run([&] { return t.f.outcomes.size() == n + 1; }));
     CHECK(t.f.outcomes[n - 1].id == late);
     CHECK(t.f.outcomes[n - 1].reason == "bad-txns-inputs-missingorspent");
+}
+
+TEST_CASE("a word of a block that has left the chain while it waited for its turn is not told", "[bitcoind]") {
+    fixture t(20);
+    int sent = 0;
+    t.chain.first = [&](const fake::request& r) -> std::optional<fake::reply> {
+        const json& p = r.body["params"];
+        if (r.method() == "sendrawtransaction")
+            return ++sent == 1 ? fake::error(r, -25, "bad-txns-inputs-missingorspent")
+                               : fake::error(r, -27, "Transaction already in block chain");
+        if (r.method() != "gettxout") return std::nullopt;
+        if (p[0] != txid_text(transaction_named(2))) return fake::ok(r, json{});
+        auto in_tip = fake::ok(r, json{{"bestblock", text(t.chain.active.back().hash)}, {"confirmations", 1}});
+        t.chain.shrink(1);
+        t.chain.grow(2);
+        return in_tip;
+    };
+    // While the first transaction's questions take long the backend looks at the chain.
+    int questions = 0;
+    t.node.delay_with([&](const fake::request& r) {
+        if (r.method() != "gettxout") return 0ms;
+        ++questions;
+        return questions == 1 ? 100ms : questions == 3 ? 500ms : 0ms;
+    });
+    t.follow();
+    REQUIRE(t.catch_up());
+    t.broadcast(transaction_named(1));
+    t.broadcast(transaction_named(2));
+    REQUIRE(t.run([&] { return t.f.outcomes.size() == 2; }));
+    REQUIRE(t.f.left == std::vector<std::int32_t>{20});
+    CHECK(t.f.outcomes.back().how == broadcast_outcome::accepted);
+    CHECK(t.f.last_mined == 0);
 }
 
 TEST_CASE("a node that forbids its fee methods is followed at the fallback's rate", "[bitcoind]") {

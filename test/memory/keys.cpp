@@ -219,6 +219,9 @@ TEST_CASE("a key for an opening comes once, costs nothing, and is there for whoe
         keys->give_back(*id);
         CHECK(keys->saw(*id));
     }
+    // In a row, so that not even 2^31 of them are enough for one to come twice; each process begins elsewhere.
+    CHECK(static_cast<std::uint64_t>(*ids.rbegin()) - static_cast<std::uint64_t>(*ids.begin()) == ids.size() - 1);
+    CHECK_FALSE(ids.contains(*other->opening_key()));
     CHECK(keys->count() == 0);
     CHECK(store.get({record_kind::key_counter, {}}, {}).error().code == errc::not_found);
     const std::uint64_t bit = std::uint64_t{1} << 63;

@@ -71,6 +71,15 @@ struct coin_world {
     }
 };
 
+/// A wallet with coins of these amounts, in a block.
+seed_wallet wallet_with(coin_world& world, std::initializer_list<std::int64_t> amounts,
+                        funding_style style = funding_style::segwit) {
+    seed_wallet w = open_wallet(style);
+    for (const std::int64_t amount : amounts) world.give(w, style, satoshi{amount});
+    world.mine(w);
+    return w;
+}
+
 script_buffer script_at(const seed_wallet& w, funding_style style, std::uint32_t index) {
     return *script_of_address(w.address(index, style)->view(), network::regtest);
 }
@@ -149,9 +158,7 @@ TEST_CASE("a contract is funded as nodes accept it, at its fee rate", "[memory][
 
 TEST_CASE("a change below dust goes to the fee", "[memory][wallet]") {
     coin_world world;
-    seed_wallet w = open_wallet();
-    world.give(w, funding_style::segwit, satoshi{100'000});
-    world.mine(w);
+    seed_wallet w = wallet_with(world, {100'000});
     std::vector<std::uint8_t> memory(1000);
     // 405 vB, as nodes count the signature operations of a 2-of-2: a change would be 45.
     const auto tx = w.fund(contract_script.view(), satoshi{99'550}, fee_rate{1000}, memory);
@@ -206,9 +213,7 @@ TEST_CASE("coins are spent only when they are confirmed, mature, free, and of th
 
 TEST_CASE("what cannot be funded reserves nothing", "[memory][wallet]") {
     coin_world world;
-    seed_wallet w = open_wallet();
-    world.give(w, funding_style::segwit, satoshi{100'000});
-    world.mine(w);
+    seed_wallet w = wallet_with(world, {100'000});
     std::vector<std::uint8_t> memory(100);
     CHECK(w.fund(contract_script.view(), satoshi{10'000}, five, memory).error().code == errc::too_long);
     CHECK(w.fund(contract_script.view(), satoshi{10'000}, five, bytes_span(memory).first(0)).error().code ==
@@ -257,9 +262,7 @@ TEST_CASE("coins are found up to the gap, wherever in a block they are", "[memor
 
 TEST_CASE("a reorganisation takes coins away and brings them back reserved", "[memory][wallet]") {
     coin_world world;
-    seed_wallet w = open_wallet();
-    world.give(w, funding_style::segwit, satoshi{100'000});
-    world.mine(w);
+    seed_wallet w = wallet_with(world, {100'000});
     std::vector<std::uint8_t> memory(1000);
     const auto tx = w.fund(contract_script.view(), satoshi{60'000}, five, memory);
     REQUIRE(tx);
@@ -285,9 +288,7 @@ TEST_CASE("a reorganisation takes coins away and brings them back reserved", "[m
 
 TEST_CASE("a wallet that missed blocks spends nothing until it has scanned again", "[memory][wallet]") {
     coin_world world;
-    seed_wallet w = open_wallet();
-    world.give(w, funding_style::segwit, satoshi{100'000});
-    world.mine(w);
+    seed_wallet w = wallet_with(world, {100'000});
     std::vector<std::uint8_t> memory(1000);
 
     SECTION("a gap in the heights") {
@@ -321,9 +322,7 @@ TEST_CASE("a wallet that missed blocks spends nothing until it has scanned again
 
 TEST_CASE("blocks are taken back to any depth, in one event", "[memory][wallet]") {
     coin_world world;
-    seed_wallet w = open_wallet();
-    world.give(w, funding_style::segwit, satoshi{100'000});
-    world.mine(w);
+    seed_wallet w = wallet_with(world, {100'000});
     const std::int32_t with_coin = world.chain.height();
     std::vector<std::uint8_t> memory(1000);
     const auto tx = w.fund(contract_script.view(), satoshi{60'000}, five, memory);
@@ -349,9 +348,7 @@ TEST_CASE("blocks are taken back to any depth, in one event", "[memory][wallet]"
 
 TEST_CASE("blocks that nobody can show take the coins before them away, unless they are known", "[memory][wallet]") {
     coin_world world;
-    seed_wallet w = open_wallet();
-    world.give(w, funding_style::segwit, satoshi{100'000});
-    world.mine(w);
+    seed_wallet w = wallet_with(world, {100'000});
     const std::int32_t tip = world.chain.height();
     w.on_chain(passed_blocks{1, tip});
     CHECK(w.balance().confirmed == satoshi{100'000});
@@ -369,9 +366,7 @@ TEST_CASE("blocks that nobody can show take the coins before them away, unless t
 TEST_CASE("a block that is told twice changes nothing; one that does not parse is missed, and a new scan mends it",
           "[memory][wallet]") {
     coin_world world;
-    seed_wallet w = open_wallet();
-    world.give(w, funding_style::segwit, satoshi{100'000});
-    world.mine(w);
+    seed_wallet w = wallet_with(world, {100'000});
     w.on_chain(*world.chain.block_at(world.chain.height()));
     CHECK(w.balance().confirmed == satoshi{100'000});
     world.give(w, funding_style::segwit, satoshi{50'000});
@@ -390,9 +385,7 @@ TEST_CASE("a block that is told twice changes nothing; one that does not parse i
 
 TEST_CASE("after a restart a stored contract keeps its coins", "[memory][wallet]") {
     coin_world world;
-    seed_wallet w = open_wallet();
-    world.give(w, funding_style::segwit, satoshi{100'000});
-    world.mine(w);
+    seed_wallet w = wallet_with(world, {100'000});
     std::vector<std::uint8_t> memory(1000);
     const auto tx = w.fund(contract_script.view(), satoshi{60'000}, five, memory);
     REQUIRE(tx);
@@ -507,9 +500,7 @@ TEST_CASE("the coins of a contract that is taken back are free when that is mine
 TEST_CASE("change of a contract that is in no block funds the next one, once the network has that",
           "[memory][wallet]") {
     coin_world world;
-    seed_wallet w = open_wallet();
-    world.give(w, funding_style::segwit, satoshi{10'000'000});
-    world.mine(w);
+    seed_wallet w = wallet_with(world, {10'000'000});
     std::vector<std::uint8_t> memory(5000);
     const auto fund = [&] { return w.fund(contract_script.view(), satoshi{1'000'000}, five, memory); };
     const auto funded = [&] {
@@ -585,9 +576,7 @@ TEST_CASE("change of a contract that is in no block funds the next one, once the
 
 TEST_CASE("no more than ten unmined contracts hang on each other", "[memory][wallet]") {
     coin_world world;
-    seed_wallet w = open_wallet();
-    world.give(w, funding_style::segwit, satoshi{20'000'000});
-    world.mine(w);
+    seed_wallet w = wallet_with(world, {20'000'000});
     std::vector<std::uint8_t> memory(5000);
     const auto fund = [&] { return w.fund(contract_script.view(), satoshi{1'000'000}, five, memory); };
     for (int i = 0; i < 11; ++i) {
@@ -602,12 +591,94 @@ TEST_CASE("no more than ten unmined contracts hang on each other", "[memory][wal
     CHECK(fund());
 }
 
+TEST_CASE("a contract rests on one unmined contract at most, however many there are side by side", "[memory][wallet]") {
+    coin_world world;
+    seed_wallet w = wallet_with(world, {1'000'000, 1'000'000, 1'000'000});
+    std::vector<std::uint8_t> memory(5000);
+    for (int i = 0; i < 3; ++i) {
+        const auto tx = w.fund(contract_script.view(), satoshi{600'000}, five, memory);
+        REQUIRE(tx);
+        world.network.broadcast(*tx);
+        world.tell(w);
+    }
+    REQUIRE(w.balance().confirmed == satoshi{0});
+    REQUIRE(w.balance().unconfirmed.value > 1'190'000);
+    CHECK(w.fund(contract_script.view(), satoshi{500'000}, five, memory).error().code == errc::insufficient_funds);
+    const auto tx = w.fund(contract_script.view(), satoshi{300'000}, five, memory);
+    REQUIRE(tx);
+    CHECK(parse_transaction(*tx)->input_count() == 1);
+}
+
+TEST_CASE("change of a contract whose own parent is spent otherwise funds nothing", "[memory][wallet]") {
+    coin_world world;
+    seed_wallet w = wallet_with(world, {10'000'000});
+    std::vector<std::uint8_t> memory(5000);
+    const auto funded = [&] {
+        const auto tx = w.fund(contract_script.view(), satoshi{1'000'000}, five, memory);
+        REQUIRE(tx);
+        world.network.broadcast(*tx);
+        world.tell(w);
+        return byte_string(tx->begin(), tx->end());
+    };
+    const byte_string first = funded();
+    const byte_string second = funded();
+    REQUIRE(w.balance().unconfirmed.value > 7'980'000);
+    // By another process with the seed, of which this one hears from the block.
+    seed_wallet other = open_wallet();
+    chain_follower(world.chain, 1).deliver(other);
+    REQUIRE(other.reserve_inputs_of(first));
+    world.chain.forget(id_of(first));
+    std::vector<std::uint8_t> others(5000);
+    const auto back = other.take_back(first, five, others);
+    REQUIRE(back);
+    REQUIRE(world.chain.submit(*back).reason == "");
+    world.mine(w);
+    CHECK(w.balance().unconfirmed == satoshi{0});
+    CHECK(w.balance().confirmed.value > 9'990'000);
+}
+
+TEST_CASE("a contract that spends unmined change is taken back for more than it pays", "[memory][wallet]") {
+    coin_world world;
+    world.chain.set_replacement(memory_chain::replacement::by_fee);
+    seed_wallet w = wallet_with(world, {10'000'000});
+    std::vector<std::uint8_t> memory(5000);
+    byte_string last;
+    for (int i = 0; i < 2; ++i) {
+        const auto tx = w.fund(contract_script.view(), satoshi{1'000'000}, fee_rate{20'000}, memory);
+        REQUIRE(tx);
+        last.assign(tx->begin(), tx->end());
+        world.network.broadcast(last);
+        world.tell(w);
+    }
+    REQUIRE(world.chain.in_mempool(id_of(last)));
+    const auto back = w.take_back(last, fee_rate{1'000}, memory);  // fees have fallen
+    REQUIRE(back);
+    CHECK(world.chain.submit(*back).reason == "");
+    CHECK_FALSE(world.chain.in_mempool(id_of(last)));
+}
+
+TEST_CASE("what was taken back funds nothing before it is mined, for a higher fee may take its place",
+          "[memory][wallet]") {
+    coin_world world;
+    seed_wallet w = wallet_with(world, {10'000'000});
+    std::vector<std::uint8_t> memory(5000);
+    const auto contract = w.fund(contract_script.view(), satoshi{1'000'000}, five, memory);
+    REQUIRE(contract);
+    const byte_string first(contract->begin(), contract->end());
+    const auto back = w.take_back(first, five, memory);
+    REQUIRE(back);
+    world.network.broadcast(*back);
+    world.tell(w);
+    CHECK(w.balance().unconfirmed == satoshi{0});
+    CHECK(w.fund(contract_script.view(), satoshi{1'000'000}, five, memory).error().code == errc::insufficient_funds);
+    world.mine(w);
+    CHECK(w.fund(contract_script.view(), satoshi{1'000'000}, five, memory));
+}
+
 TEST_CASE("change of the legacy style, whose txids others can change, funds nothing before it is mined",
           "[memory][wallet]") {
     coin_world world;
-    seed_wallet w = open_wallet(funding_style::legacy);
-    world.give(w, funding_style::legacy, satoshi{10'000'000});
-    world.mine(w);
+    seed_wallet w = wallet_with(world, {10'000'000}, funding_style::legacy);
     std::vector<std::uint8_t> memory(5000);
     const auto tx = w.fund(contract_script.view(), satoshi{1'000'000}, five, memory);
     REQUIRE(tx);
@@ -654,9 +725,7 @@ TEST_CASE("a sweep sends coins of both forms, but none that is reserved or not w
 
 TEST_CASE("change that never comes to be leaves no gap", "[memory][wallet]") {
     coin_world world;
-    seed_wallet w = open_wallet();
-    world.give(w, funding_style::segwit, satoshi{100'000});
-    world.mine(w);
+    seed_wallet w = wallet_with(world, {100'000});
     std::vector<std::uint8_t> memory(1000);
     for (int i = 0; i < 100; ++i) {
         const auto tx = w.fund(contract_script.view(), satoshi{60'000}, five, memory);
